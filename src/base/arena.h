@@ -1,5 +1,5 @@
-// Arena: memory for what lives exactly as long as one request. Nothing is freed before the arena is.
-// Only trivially destructible things go in.
+// Arena: memory for what lives exactly as long as one request. Nothing is freed before the arena
+// is. Only trivially destructible things go in.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,8 @@ class Arena {
   /// Uninitialised memory; never null.
   void* allocate(size_t size, size_t align) {
     auto at = (reinterpret_cast<uintptr_t>(next_) + align - 1) & ~(align - 1);
-    if (next_ == nullptr || at + size > reinterpret_cast<uintptr_t>(end_)) return allocate_block(size, align);
+    if (next_ == nullptr || at + size > reinterpret_cast<uintptr_t>(end_))
+      return allocate_block(size, align);
     next_ = reinterpret_cast<uint8_t*>(at + size);
     return reinterpret_cast<void*>(at);
   }
@@ -55,13 +56,14 @@ class Arena {
   size_t first_size_ = 0;
 };
 
-/// A list of T in an arena: what a decoded array is, and what a response array is built from. Copying it copies
-/// the view, not the elements. `add` may move the elements.
+/// A list of T in an arena: what a decoded array is, and what a response array is built from.
+/// Copying it copies the view, not the elements. `add` may move the elements.
 template <class T>
 class Array {
  public:
   Array() = default;
-  /// A view of elements that live elsewhere (they are not copied; `add` then copies them to the arena first).
+  /// A view of elements that live elsewhere (they are not copied; `add` then copies them to the
+  /// arena first).
   Array(T* data, size_t size) : data_(data), size_(static_cast<uint32_t>(size)) {}
 
   T* begin() { return data_; }

@@ -46,13 +46,15 @@ void store_be(uint8_t* p, T value) {
   std::memcpy(p, &v, sizeof v);
 }
 
-/// Something whose bytes can be sent without passing through our memory: `io` derives its file from this.
+/// Something whose bytes can be sent without passing through our memory: `io` derives its file from
+/// this.
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
 };
 
-/// A run of bytes of an answer: memory (`source` null) or `length` bytes of a source from `position`.
+/// A run of bytes of an answer: memory (`source` null) or `length` bytes of a source from
+/// `position`.
 struct Piece {
   ByteView memory;
   std::shared_ptr<ByteSource> source;
@@ -62,7 +64,8 @@ struct Piece {
   uint64_t size() const { return source ? length : memory.size(); }
 };
 
-/// The bytes of one or more frames, in order. Owns its buffers and holds its sources until destroyed.
+/// The bytes of one or more frames, in order. Owns its buffers and holds its sources until
+/// destroyed.
 class Chain {
  public:
   Chain() = default;

@@ -1,5 +1,5 @@
-// CHECK for what cannot happen: a broken invariant ends the process with the place and the expression.
-// Checks stay on in every build. What can happen is a Result (result.h).
+// CHECK for what cannot happen: a broken invariant ends the process with the place and the
+// expression. Checks stay on in every build. What can happen is a Result (result.h).
 #pragma once
 
 namespace odradek {
@@ -9,5 +9,6 @@ namespace odradek {
 
 }  // namespace odradek
 
-#define ODRADEK_CHECK(expression) \
-  (static_cast<bool>(expression) ? void(0) : ::odradek::check_failed(__FILE__, __LINE__, #expression))
+#define ODRADEK_CHECK(expression)          \
+  (static_cast<bool>(expression) ? void(0) \
+                                 : ::odradek::check_failed(__FILE__, __LINE__, #expression))

@@ -66,7 +66,5 @@ constexpr MonoNs operator+(MonoNs t, Millis d) { return MonoNs(t.value + d.value
 
 template <class Tag, class Rep>
 struct std::hash<odradek::Id<Tag, Rep>> {
-  size_t operator()(odradek::Id<Tag, Rep> id) const noexcept {
-    return std::hash<Rep>{}(id.value);
-  }
+  size_t operator()(odradek::Id<Tag, Rep> id) const noexcept { return std::hash<Rep>{}(id.value); }
 };

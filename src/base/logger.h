@@ -1,4 +1,5 @@
-// Logger: one line per event to an injected sink. Nobody writes to standard output or a file by itself.
+// Logger: one line per event to an injected sink. Nobody writes to standard output or a file by
+// itself.
 #pragma once
 
 #include <fmt/format.h>
@@ -17,7 +18,8 @@ class LogSink {
   virtual void write(Level level, std::string_view component, std::string_view line) = 0;
 };
 
-/// A cheap value: a sink, a least level and the component's name (a literal). Default: says nothing.
+/// A cheap value: a sink, a least level and the component's name (a literal). Default: says
+/// nothing.
 class Logger {
  public:
   Logger() = default;

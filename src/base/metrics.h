@@ -1,5 +1,6 @@
-// Counters, gauges and latency histograms. Each loop owns its set and is its only writer; a scrape on any thread
-// reads them all and adds up what has the same name and labels. An increment is a plain load and store.
+// Counters, gauges and latency histograms. Each loop owns its set and is its only writer; a scrape
+// on any thread reads them all and adds up what has the same name and labels. An increment is a
+// plain load and store.
 #pragma once
 
 #include <array>
@@ -47,7 +48,8 @@ class Histogram {
 
 enum class MetricKind { kCounter, kGauge };
 
-/// The metrics of one loop (or of the process). Metrics are registered before the loop runs and live as long as it.
+/// The metrics of one loop (or of the process). Metrics are registered before the loop runs and
+/// live as long as it.
 class MetricSet {
  public:
   struct NamedCounter {
@@ -65,10 +67,14 @@ class MetricSet {
   };
 
   Counter& counter(std::string name, std::string labels, std::string help) {
-    return counters_.emplace_back(std::move(name), std::move(labels), std::move(help), MetricKind::kCounter).counter;
+    return counters_
+        .emplace_back(std::move(name), std::move(labels), std::move(help), MetricKind::kCounter)
+        .counter;
   }
   Counter& gauge(std::string name, std::string labels, std::string help) {
-    return counters_.emplace_back(std::move(name), std::move(labels), std::move(help), MetricKind::kGauge).counter;
+    return counters_
+        .emplace_back(std::move(name), std::move(labels), std::move(help), MetricKind::kGauge)
+        .counter;
   }
   Histogram& histogram(std::string name, std::string labels, std::string help) {
     return histograms_.emplace_back(std::move(name), std::move(labels), std::move(help)).histogram;

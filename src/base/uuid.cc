@@ -19,7 +19,8 @@ std::string Uuid::to_string() const {
   std::string out;
   out.reserve(22);
   auto value = (static_cast<unsigned __int128>(high) << 64) | low;
-  for (int i = 0; i < 21; i++) out.push_back(kAlphabet[static_cast<int>(value >> (122 - 6 * i)) & 63]);
+  for (int i = 0; i < 21; i++)
+    out.push_back(kAlphabet[static_cast<int>(value >> (122 - 6 * i)) & 63]);
   out.push_back(kAlphabet[static_cast<int>(value << 4) & 63]);
   return out;
 }

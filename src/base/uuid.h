@@ -1,4 +1,5 @@
-// Uuid: 128 bits, written as 22 characters of URL-safe base64 without padding, as everywhere in Kafka.
+// Uuid: 128 bits, written as 22 characters of URL-safe base64 without padding, as everywhere in
+// Kafka.
 #pragma once
 
 #include <array>
@@ -37,5 +38,7 @@ inline constexpr Uuid kDirLost{0, 2};
 
 template <>
 struct std::hash<odradek::Uuid> {
-  size_t operator()(const odradek::Uuid& u) const noexcept { return u.high * 0x9E3779B97F4A7C15ULL ^ u.low; }
+  size_t operator()(const odradek::Uuid& u) const noexcept {
+    return u.high * 0x9E3779B97F4A7C15ULL ^ u.low;
+  }
 };

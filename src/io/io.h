@@ -1,0 +1,272 @@
+// The seam: everything the broker asks of the operating system. `io/linux` implements it over
+// Boost.Asio, sockets and files; `sim` implements it in memory with virtual time and faults. No
+// other room calls the operating system.
+//
+// Io owns one Disk and some Loops. A Loop is one thread's event loop with its Clock, Timers, Net
+// and Random. Objects that live on a loop are used from that loop only; loops talk by `post`. Time
+// stands still within one loop turn.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/uuid.h"
+#include "io/task.h"
+
+namespace odradek::io {
+
+using Callback = std::move_only_function<void()>;
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  /// Wall time. May jump; used for record timestamps and file ages only.
+  virtual WallMs wall() const = 0;
+  /// Monotonic time; constant within one loop turn.
+  virtual MonoNs now() const = 0;
+  /// Monotonic time read afresh, for latency histograms.
+  virtual MonoNs precise() const = 0;
+};
+
+enum class TimerId : uint64_t { kNone = 0 };
+
+class Timers {
+ public:
+  virtual ~Timers() = default;
+  /// Calls back once on this loop, not before `delay`. The callback may start and cancel timers.
+  virtual TimerId start(Millis delay, Callback callback) = 0;
+  /// After this the callback is not called. A timer that has fired, or kNone, is ignored.
+  virtual void cancel(TimerId id) = 0;
+};
+
+class Random {
+ public:
+  virtual ~Random() = default;
+  virtual uint64_t next() = 0;
+  /// A version 4 uuid whose text does not begin with '-' and that is not one of the reserved ids.
+  Uuid uuid();
+};
+
+// ----------------------------------------------------------------------------------------------
+// disk
+
+/// An open file. Positioned access only; no file pointer. Used from one thread at a time, but
+/// `sync` (called on a SyncQueue's thread) may overlap with reads and writes. Closed when the last
+/// reference goes.
+class File : public ByteSource, public std::enable_shared_from_this<File> {
+ public:
+  virtual const std::string& path() const = 0;
+  /// Reads up to into.size() bytes from `position`; fewer only at the end of the file.
+  virtual Result<size_t> read(uint64_t position, MutableBytes into) = 0;
+  /// Writes all pieces one after the other at `position`, extending the file as needed. On error an
+  /// unknown part of it may have been written (kNoSpace: the disk is full).
+  virtual Result<void> write(uint64_t position, std::span<const ByteView> pieces) = 0;
+  Result<void> write(uint64_t position, ByteView bytes) { return write(position, {&bytes, 1}); }
+  virtual Result<uint64_t> size() = 0;
+  /// Cuts or extends (with zeros) to `size` bytes.
+  virtual Result<void> truncate(uint64_t size) = 0;
+  /// fdatasync: blocks until what was written before the call is on the device. At start, stop and
+  /// on roll only; while serving, use a SyncQueue.
+  virtual Result<void> sync() = 0;
+};
+
+enum class OpenMode {
+  kRead,    // must exist
+  kWrite,   // read and write; must exist
+  kCreate,  // read and write; made if missing
+};
+
+struct DirEntry {
+  std::string name;
+  bool is_directory = false;
+  uint64_t size = 0;
+};
+
+/// Held until destroyed (`.lock` of a log directory; a POSIX record lock as Java's FileLock takes
+/// it).
+class DirLock {
+ public:
+  virtual ~DirLock() = default;
+};
+
+/// Blocking calls; may be used from any thread.
+class Disk {
+ public:
+  virtual ~Disk() = default;
+  virtual Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
+  virtual Result<std::vector<DirEntry>> list(const std::string& path) = 0;
+  virtual bool exists(const std::string& path) = 0;
+  /// Makes the directory and its missing parents; no error if it is there.
+  virtual Result<void> make_directory(const std::string& path) = 0;
+  /// Replaces `to` if it is a file.
+  virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
+  /// A file, or an empty directory. No error if it is not there.
+  virtual Result<void> remove(const std::string& path) = 0;
+  /// A directory with everything in it. No error if it is not there.
+  virtual Result<void> remove_tree(const std::string& path) = 0;
+  /// Makes creations, renames and removals in a directory durable.
+  virtual Result<void> sync_directory(const std::string& path) = 0;
+  /// kExists when another process holds it.
+  virtual Result<std::unique_ptr<DirLock>> lock(const std::string& path) = 0;
+  struct Space {
+    uint64_t total = 0;
+    uint64_t free = 0;
+  };
+  virtual Result<Space> space(const std::string& path) = 0;
+  /// Modification time of a file.
+  virtual Result<WallMs> modified(const std::string& path) = 0;
+};
+
+class Loop;
+
+/// The sync thread of one log directory. Jobs run one after another; each syncs its files and then
+/// posts `done` with the first error to `reply_to`. Call from any loop.
+class SyncQueue {
+ public:
+  virtual ~SyncQueue() = default;
+  using Done = std::move_only_function<void(Result<void>)>;
+  virtual void submit(std::vector<std::shared_ptr<File>> files, Loop& reply_to, Done done) = 0;
+};
+
+// -----------------------------------------------------------------------------------------------
+// net
+
+struct Endpoint {
+  std::string host;
+  uint16_t port = 0;
+  bool operator==(const Endpoint&) const = default;
+};
+
+/// A connected stream on one loop. At most one read and one write are under way at a time.
+/// Destroying it closes it; operations that are under way when it is closed complete with kClosed
+/// before `close` returns or in a later turn.
+class Socket {
+ public:
+  virtual ~Socket() = default;
+  /// Reads at least one byte; 0 means that the peer has closed its side.
+  virtual void start_read(MutableBytes into, Completion<Result<size_t>>& done) = 0;
+  /// Writes everything. The chain must stay in place until completion.
+  virtual void start_write(const Chain& chain, Completion<Result<void>>& done) = 0;
+  virtual void close() = 0;
+  virtual const Endpoint& peer() const = 0;
+
+  /// `Result<size_t> n = co_await socket.read(buffer);`
+  auto read(MutableBytes into) {
+    struct Op {
+      Socket& socket;
+      MutableBytes into;
+      Completion<Result<size_t>> done{};
+      bool await_ready() {
+        socket.start_read(into, done);
+        return done.done();
+      }
+      void await_suspend(std::coroutine_handle<> h) { done.await_suspend(h); }
+      Result<size_t> await_resume() { return done.await_resume(); }
+    };
+    return Op{*this, into};
+  }
+  /// `Result<void> r = co_await socket.write(chain);`
+  auto write(const Chain& chain) {
+    struct Op {
+      Socket& socket;
+      const Chain& chain;
+      Completion<Result<void>> done{};
+      bool await_ready() {
+        socket.start_write(chain, done);
+        return done.done();
+      }
+      void await_suspend(std::coroutine_handle<> h) { done.await_suspend(h); }
+      Result<void> await_resume() { return done.await_resume(); }
+    };
+    return Op{*this, chain};
+  }
+};
+
+/// A listening socket. Accepted sockets are handed over on the loop that listens.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  /// Where it listens, with the real port if 0 was asked for.
+  virtual const Endpoint& local() const = 0;
+  /// Stops accepting. `on_accept` is not called after this.
+  virtual void close() = 0;
+};
+
+class Net {
+ public:
+  virtual ~Net() = default;
+  using OnAccept = std::move_only_function<void(std::unique_ptr<Socket>)>;
+  /// Listens (host "" or 0.0.0.0 or :: is every address) and accepts until closed; kExists if the
+  /// port is in use. With `shared_port`, several loops may listen on the same port and the system
+  /// spreads connections (SO_REUSEPORT).
+  virtual Result<std::unique_ptr<Listener>> listen(const Endpoint& at, bool shared_port,
+                                                   OnAccept on_accept) = 0;
+  virtual void start_connect(const Endpoint& to,
+                             Completion<Result<std::unique_ptr<Socket>>>& done) = 0;
+};
+
+// ---------------------------------------------------------------------------------------------
+// loops
+
+class Loop {
+ public:
+  virtual ~Loop() = default;
+  virtual int index() const = 0;
+  virtual Clock& clock() = 0;
+  virtual Timers& timers() = 0;
+  virtual Net& net() = 0;
+  virtual Random& random() = 0;
+  /// Calls back on this loop in a later turn. From any thread; posts of one thread arrive in order.
+  virtual void post(Callback callback) = 0;
+  /// Calls back when everything that is ready in this turn has run, before the loop waits. From
+  /// this loop only.
+  virtual void at_turn_end(Callback callback) = 0;
+
+  /// `co_await loop.hop();` goes on in a later turn of `loop`, wherever it was called.
+  auto hop() {
+    struct Op {
+      Loop& loop;
+      bool await_ready() { return false; }
+      void await_suspend(std::coroutine_handle<> h) {
+        loop.post([h] { h.resume(); });
+      }
+      void await_resume() {}
+    };
+    return Op{*this};
+  }
+  /// `co_await loop.sleep(ms);` on this loop.
+  auto sleep(Millis delay) {
+    struct Op {
+      Loop& loop;
+      Millis delay;
+      bool await_ready() { return false; }
+      void await_suspend(std::coroutine_handle<> h) {
+        loop.timers().start(delay, [h] { h.resume(); });
+      }
+      void await_resume() {}
+    };
+    return Op{*this, delay};
+  }
+};
+
+class Io {
+ public:
+  virtual ~Io() = default;
+  virtual Disk& disk() = 0;
+  virtual int loop_count() const = 0;
+  virtual Loop& loop(int index) = 0;
+  /// A sync thread for one log directory.
+  virtual std::unique_ptr<SyncQueue> make_sync_queue(const std::string& name) = 0;
+  /// Runs `work` on a file thread (deleting large files, recovery, cold reads), then posts `done`
+  /// to `reply_to`.
+  virtual void background(Callback work, Loop& reply_to, Callback done) = 0;
+};
+
+}  // namespace odradek::io
