@@ -1,0 +1,264 @@
+// Log: one partition's log, in Apache Kafka's on-disk format (docs/formats/log-directory.md).
+//
+// A log is a row of segments in one folder. Batches enter at the end (`append_as_leader`,
+// `append_as_follower`), leave at the front (`apply_retention`) or, after a change of leader, at
+// the end (`truncate_to`). Beside the batches it keeps what they imply: leader epochs, the state of
+// idempotent producers, open and aborted transactions.
+//
+// Offsets, always start ≤ durable_end ≤ end:
+//   start        log start offset: first offset that may be read
+//   durable_end  everything below is on the device (see SyncTicket)
+//   end          log end offset: the next offset to be written
+// The high watermark is the owner's.
+//
+// A Log is a resource of one loop (it may be opened on another thread and then handed over). Calls
+// block only on the page cache. Files in a Piece or SyncTicket stay readable as long as somebody
+// holds them, whatever happens to the log.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/logger.h"
+#include "base/result.h"
+#include "base/uuid.h"
+#include "io/io.h"
+#include "log/log_config.h"
+
+namespace odradek::wire {
+enum class ErrorCode : int16_t;
+}
+
+namespace odradek::log {
+
+/// Name of a partition.
+struct TopicPartition {
+  std::string topic;
+  PartitionIndex index;
+
+  auto operator<=>(const TopicPartition&) const = default;
+  /// `topic-index`, the name of its folder.
+  std::string to_string() const;
+};
+
+/// Bytes of log that recovery has scanned, and has to scan in all. Called on the opening thread.
+using RecoveryProgress = std::function<void(uint64_t done, uint64_t total)>;
+
+/// How to open a log. The folder and what is missing in it is made.
+struct LogOptions {
+  io::Disk* disk = nullptr;
+  std::string folder;  // path of the partition's folder
+  TopicPartition partition;
+  /// Written to partition.metadata if that is missing; kInvalid if it holds another one. Without
+  /// it: whatever the file says.
+  std::optional<Uuid> topic_id;
+  LogConfig config;
+  Offset start{0};           // from log-start-offset-checkpoint
+  Offset recovery_point{0};  // from recovery-point-offset-checkpoint
+  bool clean = false;        // the directory had its clean-shutdown marker, or the log is new
+  WallMs now{0};
+  uint64_t random = 0;  // for segment.jitter.ms
+  Logger logger;
+  RecoveryProgress progress;
+};
+
+enum class AppendOrigin {
+  kClient,       // sequence and epoch of producers are checked
+  kCoordinator,  // records and markers written by a coordinator: epoch checked, not the sequence
+  kReplication,  // nothing refused: the leader has checked
+};
+
+/// What became of an append.
+struct AppendResult {
+  /// kNone, or a refusal that left the log as it was: OUT_OF_ORDER_SEQUENCE_NUMBER,
+  /// INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED, INVALID_TXN_STATE, INVALID_RECORD.
+  wire::ErrorCode error{};
+  /// The batch was there already (one of the last five of its producer); the offsets are those of
+  /// the first time and nothing was written.
+  bool duplicate = false;
+  Offset first = kNoOffset;  // base offset of the first batch
+  Offset last = kNoOffset;   // last offset of the last batch
+  /// Log append time if the batches carry it (for a duplicate: of the first time), else −1.
+  WallMs append_time = kNoTimestamp;
+};
+
+struct ReadOptions {
+  uint32_t max_bytes = 0;
+  /// Nothing at or above this offset is returned (high watermark, last stable offset, end).
+  Offset upper_bound;
+  /// Return the first batch whole even if it is larger than max_bytes.
+  bool at_least_one = false;
+};
+
+/// A run of batches of one segment, as Apache returns them: it begins with the batch that holds
+/// the offset asked for and may end in the middle of a batch, never of the first if at_least_one.
+struct ReadResult {
+  /// kNone or OFFSET_OUT_OF_RANGE (below start, above end).
+  wire::ErrorCode error{};
+  Piece piece;  // source is an io::File; size 0: nothing below the bound
+  /// Where it begins: base offset of the segment and position in its file.
+  Offset segment_base = kNoOffset;
+  uint64_t position = 0;
+};
+
+struct TimestampOffset {
+  WallMs timestamp = kNoTimestamp;
+  Offset offset = kNoOffset;
+  LeaderEpoch epoch = kNoEpoch;
+  bool operator==(const TimestampOffset&) const = default;
+};
+
+/// Answer of OffsetForLeaderEpoch: (−1, −1) if unknown.
+struct EpochEnd {
+  LeaderEpoch epoch = kNoEpoch;
+  Offset end = kNoOffset;
+  bool operator==(const EpochEnd&) const = default;
+};
+
+struct EpochEntry {
+  LeaderEpoch epoch;
+  Offset start;
+  bool operator==(const EpochEntry&) const = default;
+};
+
+/// What DescribeProducers tells of a producer.
+struct ProducerInfo {
+  ProducerId id;
+  ProducerEpoch epoch;
+  int32_t last_sequence = -1;
+  WallMs last_timestamp = kNoTimestamp;
+  int32_t coordinator_epoch = -1;
+  Offset transaction_start = kNoOffset;
+};
+
+struct AbortedTransaction {
+  ProducerId id;
+  Offset first;
+  bool operator==(const AbortedTransaction&) const = default;
+};
+
+/// What has to reach the device so that everything below `end` is durable. Sync every file (order
+/// does not matter), then call `synced`. A "file" may stand for a directory.
+struct SyncTicket {
+  std::vector<std::shared_ptr<io::File>> files;
+  Offset end;
+  uint64_t generation = 0;
+};
+
+/// What retention did.
+struct Removed {
+  int segments = 0;
+  uint64_t bytes = 0;
+};
+
+class Log {
+ public:
+  /// Opens, and recovers if not clean. kCorrupt or kUnsupported (magic 0 or 1) with the file's name
+  /// if the log cannot be served; bad bytes behind the last good batch are cut, not an error.
+  static Result<std::unique_ptr<Log>> open(LogOptions options);
+  ~Log();
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+
+  const TopicPartition& partition() const;
+  const Uuid& topic_id() const;  // zero if partition.metadata is missing
+  const std::string& folder() const;
+  const LogConfig& config() const;
+  void set_config(const LogConfig& config);
+
+  // ---- offsets
+  Offset start() const;
+  Offset end() const;
+  Offset durable_end() const;
+  /// Where an unclean start may begin to check; what recovery-point-offset-checkpoint holds.
+  Offset recovery_point() const;
+  /// Bytes of all `.log` files.
+  uint64_t size() const;
+  int segment_count() const;
+
+  // ---- append
+  /// Gives offsets to batches that wire's validator has passed and appends them: base offset and
+  /// leader epoch are written into `batches` in place. On an Error (disk) nothing was appended.
+  Result<AppendResult> append_as_leader(MutableBytes batches, LeaderEpoch epoch,
+                                        AppendOrigin origin, WallMs now);
+  /// Appends batches whose offsets and epochs are given (by the leader, or by raft). The first must
+  /// not lie below `end` (kInvalid); gaps are allowed. CRCs are the caller's to check.
+  Result<AppendResult> append_as_follower(ByteView batches, WallMs now);
+
+  // ---- sync
+  /// True if something was written that no ticket has taken yet.
+  bool unsynced() const;
+  SyncTicket take_unsynced();
+  /// A ticket's files have been synced: moves durable_end. (If the sync failed, the directory is
+  /// done for; do not call this.)
+  void synced(const SyncTicket& ticket);
+  /// Syncs here and now (start, stop, tests).
+  Result<void> sync();
+
+  // ---- read
+  Result<ReadResult> read(Offset from, const ReadOptions& options);
+  /// First record at or after `timestamp` (in log order; its timestamp, offset and epoch), or
+  /// (−1, −1, −1).
+  Result<TimestampOffset> offset_for_timestamp(WallMs timestamp);
+  /// The first record with the largest timestamp, or (−1, −1, −1) if there is none.
+  Result<TimestampOffset> max_timestamp();
+
+  // ---- leader epochs
+  LeaderEpoch latest_epoch() const;
+  /// This replica leads from `end` on in `epoch` (no effect if not newer).
+  void assign_epoch(LeaderEpoch epoch);
+  /// The largest epoch ≤ requested and where it ends.
+  EpochEnd end_offset_for_epoch(LeaderEpoch requested) const;
+  /// Epoch of the batch at `offset`; −1 if unknown.
+  LeaderEpoch epoch_at(Offset offset) const;
+  const std::vector<EpochEntry>& epochs() const;
+
+  // ---- producers and transactions
+  /// min(high watermark, first offset of a transaction that is open, or whose marker is not below
+  /// the high watermark).
+  Offset last_stable_offset(Offset high_watermark);
+  /// Transactions aborted in [from, upper_bound): for a fetch with read_committed.
+  Result<std::vector<AbortedTransaction>> aborted_transactions(Offset from, Offset upper_bound);
+  std::vector<ProducerInfo> producers() const;
+  /// Forgets producers that have been silent for producer.id.expiration.ms.
+  void expire_producers(WallMs now);
+
+  // ---- the front and the end
+  /// Moves the log start offset up to `offset` (DeleteRecords, a raft snapshot, a follower of such
+  /// a leader). Segments go with the next retention. True if it moved.
+  Result<bool> advance_start(Offset offset);
+  /// Removes whole segments below the log start offset and, with the delete policy, those that
+  /// break retention.ms or retention.bytes. Never at or above the high watermark.
+  Result<Removed> apply_retention(WallMs now, Offset high_watermark);
+  /// Removes everything at and above `offset`. True if there was something.
+  Result<bool> truncate_to(Offset offset);
+  /// Empties the log; it then starts and ends at `offset`.
+  Result<void> truncate_fully_and_start_at(Offset offset);
+  /// Files (named `*.deleted`) that the owner unlinks after file.delete.delay; each is told once.
+  std::vector<std::string> take_doomed();
+  /// Starts a new segment if the active one holds anything.
+  Result<void> roll(WallMs now);
+
+  /// Brings the checkpoint files of the folder up to date with memory; before the directory's
+  /// recovery points are written. Cheap if nothing has changed.
+  Result<void> write_checkpoints();
+  /// Syncs, writes producer snapshot and indexes as Apache expects them after a clean stop. Only
+  /// the destructor may follow. (Without it: as after kill -9.)
+  Result<void> close();
+
+ private:
+  struct Impl;
+  explicit Log(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The bytes of a piece that `Log::read` returned (one allocation).
+Result<ByteBuffer> read_piece(const Piece& piece);
+
+}  // namespace odradek::log
