@@ -143,6 +143,8 @@ class Writer {
     if (n > INT32_MAX) return fail_with(Errc::kLimit, "a frame has more than 2147483647 bytes");
     patch_int32(mark.size_at, static_cast<int32_t>(n));
   }
+  /// Memory of the buffer, used or not.
+  size_t capacity() const { return buffer_.size(); }
   /// Position in the buffer (pieces not counted), for patches.
   size_t buffer_position() const { return used_; }
   /// Writes over four bytes at a buffer position.

@@ -1,0 +1,67 @@
+// Services: what the handlers of one loop may use. `node` builds one per loop and keeps it alive as
+// long as the loop runs; everything here is used from that loop only.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/logger.h"
+#include "base/result.h"
+#include "io/io.h"
+#include "wire/api_keys.h"
+#include "wire/peers.h"
+
+namespace odradek::metadata {
+class BrokerConfig;
+class Image;
+}  // namespace odradek::metadata
+namespace odradek::replica {
+class Shard;
+}
+
+namespace odradek::server {
+
+class DispatchTable;
+class FetchSessions;
+class ServerMetrics;
+
+struct Services {
+  io::Loop& loop;
+  const DispatchTable& dispatch;
+  /// This node's resolved settings. Dynamic values change between turns, never within one.
+  const metadata::BrokerConfig& config;
+  /// Requests that the active controller decides. `done` comes back on the loop that sent.
+  wire::ToController& controller;
+  ServerMetrics& metrics;
+  Logger logger;
+  /// The newest image of this loop; replaced between turns. A handler copies the pointer once and
+  /// sees that one image for the whole request.
+  std::shared_ptr<const metadata::Image> image{};
+  /// The partitions of every loop, indexed by loop: only this loop's own may be called directly,
+  /// the others through io::Loop::post or hop.
+  std::vector<replica::Shard*> shards{};
+  /// Incremental fetch sessions of this loop.
+  FetchSessions* fetch_sessions = nullptr;
+};
+
+/// `Result<ByteBuffer> answer = co_await ask_controller(services, api, version, body);` the body of
+/// the answer in the same version; an error when no controller could be reached.
+inline auto ask_controller(Services& services, wire::ApiKey api, int16_t version, ByteBuffer body) {
+  struct Op {
+    Services& services;
+    wire::ApiKey api;
+    int16_t version;
+    ByteBuffer body;
+    io::Completion<Result<ByteBuffer>> done{};
+    bool await_ready() {
+      services.controller.send(api, version, std::move(body),
+                               [this](Result<ByteBuffer> r) { done.complete(std::move(r)); });
+      return done.done();
+    }
+    void await_suspend(std::coroutine_handle<> h) { done.await_suspend(h); }
+    Result<ByteBuffer> await_resume() { return done.await_resume(); }
+  };
+  return Op{services, api, version, std::move(body)};
+}
+
+}  // namespace odradek::server
