@@ -1,0 +1,57 @@
+#include "app/cli.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "wire/errors.h"
+
+namespace odradek::app {
+
+void add_client_options(CLI::App& command, Cli& cli) {
+  command.add_option("-b,--bootstrap-server", cli.bootstrap, "host:port of a broker")->capture_default_str();
+  command.add_flag("--json", cli.json, "print JSON");
+}
+
+void report(Cli& cli, const std::string& message, const std::string& hint) {
+  std::fflush(stdout);
+  fmt::print(stderr, "odradek: {}\n", message);
+  if (!hint.empty()) fmt::print(stderr, "  {}\n", hint);
+  cli.exit_code = 1;
+}
+
+Result<AdminClient> connect_or_report(Cli& cli) {
+  auto client = AdminClient::connect(cli.bootstrap);
+  if (!client)
+    report(cli, client.error().message,
+           "Is a broker running there? Start one with `odradek server`, or name it with --bootstrap-server.");
+  return client;
+}
+
+void print_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> width(head.size());
+  for (size_t i = 0; i < head.size(); i++) width[i] = head[i].size();
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); i++) width[i] = std::max(width[i], row[i].size());
+  auto line = [&](const std::vector<std::string>& cells) {
+    std::string out;
+    for (size_t i = 0; i < cells.size(); i++) {
+      out += cells[i];
+      if (i + 1 < cells.size()) out.append(width[i] - cells[i].size() + 2, ' ');
+    }
+    fmt::print("{}\n", out);
+  };
+  line(head);
+  for (const auto& row : rows) line(row);
+}
+
+void print_json(const boost::json::value& value) { fmt::print("{}\n", boost::json::serialize(value)); }
+
+std::string describe_error(int16_t code, std::optional<std::string_view> message) {
+  auto error = static_cast<wire::ErrorCode>(code);
+  std::string_view text = message && !message->empty() ? *message : wire::message(error);
+  return fmt::format("{} ({}): {}", wire::name(error), code, text);
+}
+
+}  // namespace odradek::app
