@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Runs the steps of scripts/test.sh, prints a line for each and at the end `N passed, N failed`.
+
+A step is a command; its exit code decides. Cases are counted from its output where it tells them (GoogleTest, or a last
+line `N passed, N failed`); otherwise the step is one case. A step that counts no case fails: a suite that ran nothing
+must not look green.
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..'))
+LOGS = os.path.join(ROOT, 'build', 'test-logs')
+
+GTEST_PASSED = re.compile(r'^\[  PASSED  \] (\d+) tests?\.', re.M)
+GTEST_FAILED = re.compile(r'^ ?(\d+) FAILED TESTS?', re.M)
+PLAIN = re.compile(r'^(\d+) passed, (\d+) failed', re.M)
+
+
+def ctest_programs(preset):
+    """(name, argv) of every program that CMake registered."""
+    out = subprocess.run(['ctest', '--test-dir', f'build/{preset}', '--show-only=json-v1'], cwd=ROOT,
+                         capture_output=True, text=True, check=True).stdout
+    import json
+    for test in json.loads(out)['tests']:
+        if 'command' not in test:
+            sys.exit(f'build/{preset}: test {test["name"]} was not built')
+        yield test['name'], test['command']
+
+
+def steps(mode):
+    if mode in ('all', 'quick'):
+        yield 'house', [sys.executable, 'tests/house/house.py'], 120
+        for name, argv in ctest_programs('release'):
+            yield f'release/{name}', argv, 600
+    if mode == 'all':
+        for name, argv in ctest_programs('asan'):
+            yield f'asan/{name}', argv, 900
+    if mode == 'tsan':
+        for name, argv in ctest_programs('tsan'):
+            yield f'tsan/{name}', argv, 1800
+    if mode == 'all':
+        for name, script, limit in (('cli', 'tests/cli/run.sh', 300), ('compat', 'tests/compat/run.sh', 1200),
+                                    ('crash', 'tests/crash/run.sh', 600)):
+            if os.path.exists(os.path.join(ROOT, script)):
+                yield name, ['bash', script, '--short'], limit
+
+
+def count(output, ok):
+    """(passed, failed) as the step's output tells them."""
+    passed = sum(int(n) for n in GTEST_PASSED.findall(output))
+    failed = sum(int(n) for n in GTEST_FAILED.findall(output))
+    plain = PLAIN.findall(output)
+    if plain:
+        passed += int(plain[-1][0])
+        failed += int(plain[-1][1])
+    if passed + failed == 0 and 'Running main() from' not in output and ok:
+        passed = 1
+    if (not ok or passed + failed == 0) and failed == 0:
+        failed = 1
+    return passed, failed
+
+
+def run(name, argv, limit):
+    log = os.path.join(LOGS, name.replace('/', '_') + '.log')
+    env = dict(os.environ, ASAN_OPTIONS='detect_leaks=1:abort_on_error=0', UBSAN_OPTIONS='print_stacktrace=1',
+               TSAN_OPTIONS='halt_on_error=1:second_deadlock_stack=1')
+    started = time.monotonic()
+    with open(log, 'w', encoding='utf-8') as out:
+        try:
+            code = subprocess.run(argv, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, timeout=limit, env=env).returncode
+        except subprocess.TimeoutExpired:
+            out.write(f'\ntimed out after {limit} s\n')
+            code = -1
+    with open(log, encoding='utf-8', errors='replace') as f:
+        output = f.read()
+    passed, failed = count(output, code == 0)
+    took = time.monotonic() - started
+    print(f'{"ok  " if failed == 0 else "FAIL"} {name}: {passed} passed, {failed} failed ({took:.1f} s)', flush=True)
+    if failed:
+        print('\n'.join('    ' + line for line in output.splitlines()[-40:]), flush=True)
+    return passed, failed
+
+
+def main():
+    os.makedirs(LOGS, exist_ok=True)
+    passed = failed = 0
+    for name, argv, limit in steps(sys.argv[1] if len(sys.argv) > 1 else 'all'):
+        p, f = run(name, argv, limit)
+        passed += p
+        failed += f
+    print(f'{passed} passed, {failed} failed')
+    return 1 if failed or passed == 0 else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
