@@ -15,7 +15,6 @@
 #include <memory>
 
 #include "wire/gen/api_versions.h"
-#include "wire/gen/header.h"
 
 namespace odradek::app {
 
@@ -102,17 +101,10 @@ Result<AdminClient> AdminClient::connect(const std::string& bootstrap) {
 }
 
 Result<void> AdminClient::learn_versions() {
-  wire::ApiVersionsRequest request;
-  wire::Writer writer;
-  request.encode(writer, 0);
-  ByteBuffer body = writer.take();
   Arena arena;
-  auto answer = exchange(wire::ApiVersionsRequest::kApiKey, 0, false, body, arena);
+  auto answer = call_version<wire::ApiVersionsRequest, wire::ApiVersionsResponse>({}, 0, arena);
   if (!answer) return std::unexpected(answer.error());
-  wire::Reader reader(*answer, arena);
-  wire::ApiVersionsResponse response;
-  if (auto r = response.decode(reader, 0); !r) return r;
-  for (const auto& api : response.api_keys)
+  for (const auto& api : answer->api_keys)
     versions_[api.api_key] = {api.min_version, api.max_version};
   return {};
 }
@@ -123,39 +115,22 @@ Result<int16_t> AdminClient::negotiate(int16_t api, int16_t min, int16_t max) co
     return fail(Errc::kUnsupported, fmt::format("{} does not serve API {}", peer_, api));
   int16_t version = std::min(max, it->second.second);
   if (version < std::max(min, it->second.first))
-    return fail(Errc::kUnsupported, fmt::format("{} serves API {} in versions {}-{}, this program knows {}-{}", peer_,
-                                                api, it->second.first, it->second.second, min, max));
+    return fail(Errc::kUnsupported,
+                fmt::format("{} serves API {} in versions {}-{}, this program knows {}-{}", peer_,
+                            api, it->second.first, it->second.second, min, max));
   return version;
 }
 
-Result<ByteView> AdminClient::exchange(int16_t api, int16_t version, bool flexible, ByteView body, Arena& arena) {
-  wire::RequestHeader header;
-  header.request_api_key = api;
-  header.request_api_version = version;
-  header.correlation_id = next_id_++;
-  header.client_id = "odradek-cli";
-  wire::Writer writer;
-  header.encode(writer, flexible ? 2 : 1);
-  ByteBuffer frame = writer.take();
-  frame.insert(frame.end(), body.begin(), body.end());
+Result<ByteView> AdminClient::receive_frame(Arena& arena) {
   uint8_t size[4];
-  store_be<int32_t>(size, static_cast<int32_t>(frame.size()));
-  frame.insert(frame.begin(), size, size + 4);
-  if (auto r = send_all(frame); !r) return std::unexpected(r.error());
-
   if (auto r = receive(size); !r) return std::unexpected(r.error());
-  auto length = load_be<uint32_t>(size);
+  const auto length = load_be<uint32_t>(size);
   if (length < 4 || length > kAnswerMax)
-    return fail(Errc::kCorrupt, fmt::format("{} answered with a frame of {} bytes: not a Kafka broker?", peer_, length));
+    return fail(Errc::kCorrupt,
+                fmt::format("{} answered with a frame of {} bytes: not a broker?", peer_, length));
   auto* data = static_cast<uint8_t*>(arena.allocate(length, 8));
   if (auto r = receive({data, length}); !r) return std::unexpected(r.error());
-  wire::Reader reader(ByteView(data, length), arena);
-  wire::ResponseHeader answer;
-  // ApiVersions answers always carry the oldest header.
-  bool flexible_header = flexible && api != wire::ApiVersionsRequest::kApiKey;
-  if (auto r = answer.decode(reader, flexible_header ? 1 : 0); !r) return std::unexpected(r.error());
-  if (answer.correlation_id != header.correlation_id) return fail(Errc::kCorrupt, "answer to another request");
-  return reader.rest();
+  return ByteView(data, length);
 }
 
 Result<void> AdminClient::send_all(ByteView bytes) {

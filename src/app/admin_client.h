@@ -1,5 +1,6 @@
-// AdminClient: a blocking client for the commands of the command line, over our own codecs. One connection at a time,
-// one request in flight. Debian's librdkafka lacks most newer admin calls, so admin commands speak the wire directly.
+// AdminClient: a blocking client for the commands of the command line, over our own codecs. One
+// connection at a time, one request in flight. Debian's librdkafka lacks most newer admin calls, so
+// admin commands speak the wire directly.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,10 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/result.h"
-#include "wire/codec.h"
 #include "wire/errors.h"
+#include "wire/frame.h"
+#include "wire/reader.h"
+#include "wire/writer.h"
 
 namespace odradek::app {
 
@@ -31,26 +34,35 @@ class AdminClient {
   Result<Response> call(const Request& request, Arena& arena) {
     auto version = negotiate(Request::kApiKey, Request::kMinVersion, Request::kMaxVersion);
     if (!version) return std::unexpected(version.error());
-    wire::Writer writer;
-    request.encode(writer, *version);
-    if (!writer.error().empty()) return fail(Errc::kUnsupported, std::string(writer.error()));
-    ByteBuffer body = writer.take();
-    bool flexible = *version >= Request::kFirstFlexible;
-    auto answer = exchange(Request::kApiKey, *version, flexible, body, arena);
-    if (!answer) return std::unexpected(answer.error());
-    wire::Reader reader(*answer, arena);
-    Response response;
-    if (auto r = response.decode(reader, *version); !r) return std::unexpected(r.error());
-    return response;
+    return call_version<Request, Response>(request, *version, arena);
   }
 
   /// Where we are connected.
   const std::string& peer() const { return peer_; }
 
  private:
+  template <class Request, class Response>
+  Result<Response> call_version(const Request& request, int16_t version, Arena& arena) {
+    const int32_t id = next_id_++;
+    wire::Writer writer;
+    wire::encode_request_frame(writer, request, version, id, "odradek-cli");
+    if (writer.error()) return std::unexpected(*writer.error());
+    if (auto r = send_all(writer.take()); !r) return std::unexpected(r.error());
+    auto frame = receive_frame(arena);
+    if (!frame) return std::unexpected(frame.error());
+    wire::Reader reader(*frame, arena);
+    wire::ResponseHeader header;
+    auto key = static_cast<wire::ApiKey>(Request::kApiKey);
+    if (auto r = wire::decode_response_header(reader, header, key, version); !r)
+      return std::unexpected(r.error());
+    if (header.correlation_id != id) return fail(Errc::kCorrupt, "an answer to another request");
+    Response response;
+    if (auto r = response.decode(reader, version); !r) return std::unexpected(r.error());
+    return response;
+  }
   Result<int16_t> negotiate(int16_t api, int16_t min, int16_t max) const;
-  /// One request and its answer's body, in memory of `arena`.
-  Result<ByteView> exchange(int16_t api, int16_t version, bool flexible, ByteView body, Arena& arena);
+  /// The next frame without its size, in memory of `arena`.
+  Result<ByteView> receive_frame(Arena& arena);
   Result<void> learn_versions();
   Result<void> send_all(ByteView bytes);
   Result<void> receive(MutableBytes into);

@@ -10,7 +10,8 @@
 namespace odradek::app {
 
 void add_client_options(CLI::App& command, Cli& cli) {
-  command.add_option("-b,--bootstrap-server", cli.bootstrap, "host:port of a broker")->capture_default_str();
+  command.add_option("-b,--bootstrap-server", cli.bootstrap, "host:port of a broker")
+      ->capture_default_str();
   command.add_flag("--json", cli.json, "print JSON");
 }
 
@@ -25,11 +26,13 @@ Result<AdminClient> connect_or_report(Cli& cli) {
   auto client = AdminClient::connect(cli.bootstrap);
   if (!client)
     report(cli, client.error().message,
-           "Is a broker running there? Start one with `odradek server`, or name it with --bootstrap-server.");
+           "Is a broker running there? Start one with `odradek server`, or name it with "
+           "--bootstrap-server.");
   return client;
 }
 
-void print_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
+void print_table(const std::vector<std::string>& head,
+                 const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> width(head.size());
   for (size_t i = 0; i < head.size(); i++) width[i] = head[i].size();
   for (const auto& row : rows)
@@ -46,7 +49,9 @@ void print_table(const std::vector<std::string>& head, const std::vector<std::ve
   for (const auto& row : rows) line(row);
 }
 
-void print_json(const boost::json::value& value) { fmt::print("{}\n", boost::json::serialize(value)); }
+void print_json(const boost::json::value& value) {
+  fmt::print("{}\n", boost::json::serialize(value));
+}
 
 std::string describe_error(int16_t code, std::optional<std::string_view> message) {
   auto error = static_cast<wire::ErrorCode>(code);

@@ -1,6 +1,7 @@
 // What the commands of the command line share: options, exit codes, printing as a table or as JSON.
 //
-// Exit codes: 0 done; 1 it failed (the line on standard error says why and what to try); 2 the arguments were wrong.
+// Exit codes: 0 done; 1 it failed (the line on standard error says why and what to try); 2 the
+// arguments were wrong.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -22,14 +23,16 @@ struct Cli {
 /// Adds `--bootstrap-server` and `--json` to a client command.
 void add_client_options(CLI::App& command, Cli& cli);
 
-/// Prints `odradek: MESSAGE` and, if given, a second line with what to try next, to standard error; sets exit code 1.
+/// Prints `odradek: MESSAGE` and, if given, a second line with what to try next, to standard error;
+/// sets exit code 1.
 void report(Cli& cli, const std::string& message, const std::string& hint = "");
 
 /// Connects, or reports why not with a hint.
 Result<AdminClient> connect_or_report(Cli& cli);
 
 /// Rows under a head, in columns as wide as needed.
-void print_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows);
+void print_table(const std::vector<std::string>& head,
+                 const std::vector<std::vector<std::string>>& rows);
 
 /// One JSON value on a line of its own.
 void print_json(const boost::json::value& value);

@@ -16,17 +16,22 @@ constexpr size_t kQueuedLines = 1024;
 
 spdlog::level::level_enum to_spdlog(Level level) {
   switch (level) {
-    case Level::kDebug: return spdlog::level::debug;
-    case Level::kInfo: return spdlog::level::info;
-    case Level::kWarn: return spdlog::level::warn;
-    case Level::kError: return spdlog::level::err;
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarn:
+      return spdlog::level::warn;
+    case Level::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
 
 class StderrSink final : public LogSink {
  public:
-  explicit StderrSink(bool json) : json_(json), pool_(std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1)) {
+  explicit StderrSink(bool json)
+      : json_(json), pool_(std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1)) {
     auto sink = std::make_shared<spdlog::sinks::stderr_sink_st>();
     logger_ = std::make_shared<spdlog::async_logger>("odradek", sink, pool_,
                                                      spdlog::async_overflow_policy::overrun_oldest);

@@ -1,5 +1,6 @@
-// Where the log lines of the process go: standard error, through a bounded queue and a thread, so that a loop never
-// waits for a terminal or a disk. When the queue is full the oldest lines are dropped.
+// Where the log lines of the process go: standard error, through a bounded queue and a thread, so
+// that a loop never waits for a terminal or a disk. When the queue is full the oldest lines are
+// dropped.
 #pragma once
 
 #include <memory>

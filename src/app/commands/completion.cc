@@ -10,7 +10,8 @@ namespace odradek::app {
 namespace {
 
 /// Every command path with the words that may follow it: its subcommands and options.
-void collect(const CLI::App& app, const std::string& path, std::vector<std::pair<std::string, std::string>>& out) {
+void collect(const CLI::App& app, const std::string& path,
+             std::vector<std::pair<std::string, std::string>>& out) {
   std::string words;
   for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
     words += sub->get_name() + " ";
@@ -32,19 +33,25 @@ void print_completion(const CLI::App& program, const std::string& shell) {
     if (path.empty()) continue;
     size_t space = path.rfind(' ');
     std::string parent = space == std::string::npos ? "" : path.substr(0, space);
-    fmt::print("      '{}|{}') path='{}' ;;\n", parent, path.substr(space == std::string::npos ? 0 : space + 1), path);
+    fmt::print("      '{}|{}') path='{}' ;;\n", parent,
+               path.substr(space == std::string::npos ? 0 : space + 1), path);
   }
   fmt::print("    esac\n  done\n  case \"$path\" in\n");
   for (const auto& [path, list] : words) fmt::print("    '{}') words='{}' ;;\n", path, list);
-  fmt::print("  esac\n  COMPREPLY=($(compgen -W \"$words\" -f -- \"$cur\"))\n}}\ncomplete -F _odradek odradek\n");
+  fmt::print(
+      "  esac\n  COMPREPLY=($(compgen -W \"$words\" -f -- \"$cur\"))\n}}\ncomplete -F _odradek "
+      "odradek\n");
 }
 
 }  // namespace
 
 void add_completion(CLI::App& program, Cli&) {
-  auto* command = program.add_subcommand("completion", "Print a completion script: source <(odradek completion bash)");
+  auto* command = program.add_subcommand(
+      "completion", "Print a completion script: source <(odradek completion bash)");
   auto shell = std::make_shared<std::string>();
-  command->add_option("shell", *shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
+  command->add_option("shell", *shell, "bash or zsh")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh"}));
   command->callback([&program, shell] { print_completion(program, *shell); });
 }
 

@@ -42,13 +42,20 @@ std::optional<Target> target_of(Cli& cli, const ConfigOptions& options) {
 
 std::string_view source_name(int8_t source) {
   switch (source) {
-    case 1: return "topic";
-    case 2: return "broker";
-    case 3: return "cluster";
-    case 4: return "file";
-    case 5: return "default";
-    case 8: return "group";
-    default: return "other";
+    case 1:
+      return "topic";
+    case 2:
+      return "broker";
+    case 3:
+      return "cluster";
+    case 4:
+      return "file";
+    case 5:
+      return "default";
+    case 8:
+      return "group";
+    default:
+      return "other";
   }
 }
 
@@ -63,7 +70,8 @@ void describe(Cli& cli, const ConfigOptions& options) {
   resource.resource_type = target->type;
   resource.resource_name = target->name;
   resource.configuration_keys = std::nullopt;
-  auto answer = client->call<wire::DescribeConfigsRequest, wire::DescribeConfigsResponse>(request, arena);
+  auto answer =
+      client->call<wire::DescribeConfigsRequest, wire::DescribeConfigsResponse>(request, arena);
   if (!answer) return report(cli, answer.error().message);
   for (const auto& result : answer->results) {
     if (result.error_code != 0) {
@@ -108,7 +116,8 @@ void alter(Cli& cli, const ConfigOptions& options, int8_t operation) {
   auto client = connect_or_report(cli);
   if (!client) return;
   auto answer =
-      client->call<wire::IncrementalAlterConfigsRequest, wire::IncrementalAlterConfigsResponse>(request, arena);
+      client->call<wire::IncrementalAlterConfigsRequest, wire::IncrementalAlterConfigsResponse>(
+          request, arena);
   if (!answer) return report(cli, answer.error().message);
   for (const auto& r : answer->responses)
     if (r.error_code != 0) report(cli, describe_error(r.error_code, r.error_message));

@@ -1,7 +1,8 @@
-// `odradek consume TOPIC`: prints records of all or some partitions, by assignment, without a group.
+// `odradek consume TOPIC`: prints records of all or some partitions, by assignment, without a
+// group.
 #include <fmt/format.h>
 
-#include <chrono>
+#include <charconv>
 #include <memory>
 
 #include "app/cli.h"
@@ -41,19 +42,24 @@ Result<std::vector<int32_t>> partitions_of(rd_kafka_t* client, const std::string
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return fail(Errc::kIo, rd_kafka_err2str(err));
   RdPtr<const rd_kafka_metadata_t> metadata(raw);
   if (metadata->topic_cnt != 1 || metadata->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return fail(Errc::kNotFound, fmt::format("topic {}: {}", topic, rd_kafka_err2str(metadata->topics[0].err)));
+    return fail(Errc::kNotFound,
+                fmt::format("topic {}: {}", topic, rd_kafka_err2str(metadata->topics[0].err)));
   std::vector<int32_t> out;
-  for (int i = 0; i < metadata->topics[0].partition_cnt; i++) out.push_back(metadata->topics[0].partitions[i].id);
+  for (int i = 0; i < metadata->topics[0].partition_cnt; i++)
+    out.push_back(metadata->topics[0].partitions[i].id);
   return out;
 }
 
-std::string_view text_of(const void* data, size_t size) { return {static_cast<const char*>(data), size}; }
+std::string_view text_of(const void* data, size_t size) {
+  return {static_cast<const char*>(data), size};
+}
 
 void print_message(const Cli& cli, const ConsumeOptions& options, const rd_kafka_message_t* m) {
   auto value = text_of(m->payload, m->len);
   if (!cli.json) {
     if (options.keys) {
-      fmt::print("{}\t{}\n", m->key ? text_of(m->key, m->key_len) : "null", m->payload ? value : "null");
+      fmt::print("{}\t{}\n", m->key ? text_of(m->key, m->key_len) : "null",
+                 m->payload ? value : "null");
     } else {
       fmt::print("{}\n", m->payload ? value : "null");
     }
@@ -70,8 +76,11 @@ void print_message(const Cli& cli, const ConsumeOptions& options, const rd_kafka
     const char* name;
     const void* data;
     size_t size;
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &data, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
-      list.push_back({{"name", name}, {"value", data ? boost::json::value(text_of(data, size)) : nullptr}});
+    for (size_t i = 0;
+         rd_kafka_header_get_all(headers, i, &name, &data, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         i++)
+      list.push_back(
+          {{"name", name}, {"value", data ? boost::json::value(text_of(data, size)) : nullptr}});
   }
   o["headers"] = list;
   print_json(o);
@@ -103,9 +112,11 @@ void poll_records(Cli& cli, const ConsumeOptions& options, rd_kafka_t* client, s
 
 void consume(Cli& cli, const ConsumeOptions& options) {
   auto offset = start_offset(options.from);
-  if (!offset) return report(cli, fmt::format("--from takes beginning, end, an offset or -N, not '{}'", options.from));
-  std::vector<std::string> properties{"group.id=odradek-cli", "enable.auto.commit=false", "enable.partition.eof=true",
-                                      "auto.offset.reset=error"};
+  if (!offset)
+    return report(
+        cli, fmt::format("--from takes beginning, end, an offset or -N, not '{}'", options.from));
+  std::vector<std::string> properties{"group.id=odradek-cli", "enable.auto.commit=false",
+                                      "enable.partition.eof=true", "auto.offset.reset=error"};
   properties.insert(properties.end(), options.properties.begin(), options.properties.end());
   auto client = make_client(RD_KAFKA_CONSUMER, cli.bootstrap, properties, nullptr, nullptr);
   if (!client) return report(cli, client.error().message);
@@ -115,7 +126,8 @@ void consume(Cli& cli, const ConsumeOptions& options) {
     if (!all) return report(cli, all.error().message, "`odradek topic list` shows what there is.");
     partitions = *all;
   }
-  RdPtr<rd_kafka_topic_partition_list_t> list(rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
+  RdPtr<rd_kafka_topic_partition_list_t> list(
+      rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
   for (int32_t p : partitions)
     rd_kafka_topic_partition_list_add(list.get(), options.topic.c_str(), p)->offset = *offset;
   if (auto err = rd_kafka_assign(client->get(), list.get()); err != RD_KAFKA_RESP_ERR_NO_ERROR)

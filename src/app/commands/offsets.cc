@@ -23,7 +23,8 @@ struct OffsetsOptions {
 /// (topic, partition) → offset for one timestamp.
 using Offsets = std::map<std::pair<std::string, int32_t>, int64_t>;
 
-Result<Offsets> ask(AdminClient& client, const wire::MetadataResponse& metadata, int64_t timestamp, Arena& arena) {
+Result<Offsets> ask(AdminClient& client, const wire::MetadataResponse& metadata, int64_t timestamp,
+                    Arena& arena) {
   wire::ListOffsetsRequest request;
   request.replica_id = -1;
   request.timeout_ms = 30000;
@@ -43,7 +44,8 @@ Result<Offsets> ask(AdminClient& client, const wire::MetadataResponse& metadata,
   for (const auto& t : answer->topics)
     for (const auto& p : t.partitions) {
       if (p.error_code != 0)
-        return fail(Errc::kIo, fmt::format("{}-{}: {}", t.name, p.partition_index, describe_error(p.error_code, {})));
+        return fail(Errc::kIo, fmt::format("{}-{}: {}", t.name, p.partition_index,
+                                           describe_error(p.error_code, {})));
       out[{std::string(t.name), p.partition_index}] = p.offset;
     }
   return out;
@@ -65,7 +67,8 @@ void offsets(Cli& cli, const OffsetsOptions& options) {
   if (!metadata) return report(cli, metadata.error().message);
   for (const auto& t : metadata->topics)
     if (t.error_code != 0)
-      report(cli, fmt::format("topic {}: {}", t.name.value_or(""), describe_error(t.error_code, {})));
+      report(cli,
+             fmt::format("topic {}: {}", t.name.value_or(""), describe_error(t.error_code, {})));
   auto first = ask(*client, *metadata, options.time.value_or(kEarliest), arena);
   if (!first) return report(cli, first.error().message);
   auto next = ask(*client, *metadata, kLatest, arena);
@@ -75,8 +78,10 @@ void offsets(Cli& cli, const OffsetsOptions& options) {
   const char* what = options.time ? "offset" : "first";
   for (const auto& [where, offset] : *first) {
     int64_t end = (*next)[where];
-    rows.push_back({where.first, std::to_string(where.second), std::to_string(offset), std::to_string(end)});
-    out.push_back({{"topic", where.first}, {"partition", where.second}, {what, offset}, {"next", end}});
+    rows.push_back(
+        {where.first, std::to_string(where.second), std::to_string(offset), std::to_string(end)});
+    out.push_back(
+        {{"topic", where.first}, {"partition", where.second}, {what, offset}, {"next", end}});
   }
   if (cli.json) return print_json(out);
   print_table({"TOPIC", "PARTITION", options.time ? "OFFSET AT TIME" : "FIRST", "NEXT"}, rows);
@@ -85,10 +90,12 @@ void offsets(Cli& cli, const OffsetsOptions& options) {
 }  // namespace
 
 void add_offsets(CLI::App& program, Cli& cli) {
-  auto* command = program.add_subcommand("offsets", "Show the first and the next offset of every partition");
+  auto* command =
+      program.add_subcommand("offsets", "Show the first and the next offset of every partition");
   auto options = std::make_shared<OffsetsOptions>();
   command->add_option("topic", options->topics, "topics (default: all)");
-  command->add_option("--time", options->time, "milliseconds since 1970: the first offset at or after it");
+  command->add_option("--time", options->time,
+                      "milliseconds since 1970: the first offset at or after it");
   add_client_options(*command, cli);
   command->callback([&cli, options] { offsets(cli, *options); });
 }

@@ -36,7 +36,8 @@ void on_delivery(rd_kafka_t*, const rd_kafka_message_t* m, void* opaque) {
 }
 
 /// Queues one line; waits while librdkafka's queue is full.
-rd_kafka_resp_err_t send_line(rd_kafka_t* client, const ProduceOptions& options, const std::string& line) {
+rd_kafka_resp_err_t send_line(rd_kafka_t* client, const ProduceOptions& options,
+                              const std::string& line) {
   std::string key;
   std::string value = line;
   bool keyed = false;
@@ -52,15 +53,16 @@ rd_kafka_resp_err_t send_line(rd_kafka_t* client, const ProduceOptions& options,
   for (const auto& h : options.headers) {
     size_t eq = h.find('=');
     std::string header_value = eq == std::string::npos ? "" : h.substr(eq + 1);
-    rd_kafka_header_add(headers, h.data(), static_cast<ssize_t>(std::min(eq, h.size())), header_value.data(),
-                        static_cast<ssize_t>(header_value.size()));
+    rd_kafka_header_add(headers, h.data(), static_cast<ssize_t>(std::min(eq, h.size())),
+                        header_value.data(), static_cast<ssize_t>(header_value.size()));
   }
   for (;;) {
     rd_kafka_headers_t* copy = rd_kafka_headers_copy(headers);
-    auto err = rd_kafka_producev(client, RD_KAFKA_V_TOPIC(options.topic.c_str()), RD_KAFKA_V_PARTITION(options.partition),
-                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                 RD_KAFKA_V_KEY(keyed ? key.data() : nullptr, key.size()),
-                                 RD_KAFKA_V_VALUE(value.data(), value.size()), RD_KAFKA_V_HEADERS(copy), RD_KAFKA_V_END);
+    auto err = rd_kafka_producev(
+        client, RD_KAFKA_V_TOPIC(options.topic.c_str()), RD_KAFKA_V_PARTITION(options.partition),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(keyed ? key.data() : nullptr, key.size()),
+        RD_KAFKA_V_VALUE(value.data(), value.size()), RD_KAFKA_V_HEADERS(copy), RD_KAFKA_V_END);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_headers_destroy(copy);
     if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
       rd_kafka_headers_destroy(headers);
@@ -72,7 +74,8 @@ rd_kafka_resp_err_t send_line(rd_kafka_t* client, const ProduceOptions& options,
 
 void produce(Cli& cli, const ProduceOptions& options) {
   Delivered delivered;
-  auto client = make_client(RD_KAFKA_PRODUCER, cli.bootstrap, options.properties, on_delivery, &delivered);
+  auto client =
+      make_client(RD_KAFKA_PRODUCER, cli.bootstrap, options.properties, on_delivery, &delivered);
   if (!client) return report(cli, client.error().message);
   auto shown = std::chrono::steady_clock::now();
   std::string line;
@@ -108,7 +111,8 @@ void add_produce(CLI::App& program, Cli& cli) {
   auto options = std::make_shared<ProduceOptions>();
   command->add_option("topic", options->topic, "the topic")->required();
   command->add_option("-p,--partition", options->partition, "the partition (default: by key)");
-  command->add_option("-k,--key-separator", options->key_separator, "what stands between key and value in a line");
+  command->add_option("-k,--key-separator", options->key_separator,
+                      "what stands between key and value in a line");
   command->add_option("-H,--header", options->headers, "name=value, repeatable");
   command->add_option("-X,--property", options->properties, "name=value of librdkafka, repeatable");
   add_client_options(*command, cli);

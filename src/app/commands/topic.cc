@@ -53,7 +53,8 @@ void create_topics(Cli& cli, const TopicOptions& options) {
   for (const auto& t : answer->topics) {
     bool there = static_cast<wire::ErrorCode>(t.error_code) == wire::ErrorCode::kTopicAlreadyExists;
     if (t.error_code != 0 && !(there && options.if_not_exists)) {
-      report(cli, fmt::format("topic {}: {}", t.name, describe_error(t.error_code, t.error_message)),
+      report(cli,
+             fmt::format("topic {}: {}", t.name, describe_error(t.error_code, t.error_message)),
              there ? "Use --if-not-exists to accept that." : "");
       continue;
     }
@@ -63,13 +64,15 @@ void create_topics(Cli& cli, const TopicOptions& options) {
                      {"partitions", t.num_partitions},
                      {"created", t.error_code == 0}});
     } else {
-      fmt::print("{} topic {} ({} partitions)\n", there ? "Found" : "Created", t.name, t.num_partitions);
+      fmt::print("{} topic {} ({} partitions)\n", there ? "Found" : "Created", t.name,
+                 t.num_partitions);
     }
   }
   if (cli.json) print_json(out);
 }
 
-Result<wire::MetadataResponse> ask_metadata(AdminClient& client, const std::vector<std::string>& names, Arena& arena) {
+Result<wire::MetadataResponse> ask_metadata(AdminClient& client,
+                                            const std::vector<std::string>& names, Arena& arena) {
   wire::MetadataRequest request;
   request.allow_auto_topic_creation = false;
   if (names.empty()) {
@@ -81,7 +84,9 @@ Result<wire::MetadataResponse> ask_metadata(AdminClient& client, const std::vect
   return client.call<wire::MetadataRequest, wire::MetadataResponse>(request, arena);
 }
 
-std::string join(const Array<int32_t>& ids) { return fmt::format("{}", fmt::join(ids.begin(), ids.end(), ",")); }
+std::string join(const Array<int32_t>& ids) {
+  return fmt::format("{}", fmt::join(ids.begin(), ids.end(), ","));
+}
 
 boost::json::array to_json(const Array<int32_t>& ids) {
   boost::json::array out;
@@ -101,7 +106,9 @@ void list_topics(Cli& cli, const TopicOptions& options) {
     if (t.is_internal && !options.internal) continue;
     std::string name(t.name.value_or(""));
     rows.push_back({name, std::to_string(t.partitions.size()), t.topic_id.to_string()});
-    out.push_back({{"topic", name}, {"partitions", t.partitions.size()}, {"topicId", t.topic_id.to_string()}});
+    out.push_back({{"topic", name},
+                   {"partitions", t.partitions.size()},
+                   {"topicId", t.topic_id.to_string()}});
   }
   std::sort(rows.begin(), rows.end());
   if (cli.json) return print_json(out);
@@ -137,10 +144,12 @@ void describe_topics(Cli& cli, const TopicOptions& options) {
                             {"replicas", to_json(p.replica_nodes)},
                             {"isr", to_json(p.isr_nodes)}});
     }
-    out.push_back({{"topic", name}, {"topicId", t.topic_id.to_string()}, {"partitions", partitions}});
+    out.push_back(
+        {{"topic", name}, {"topicId", t.topic_id.to_string()}, {"partitions", partitions}});
   }
   if (cli.json) return print_json(out);
-  if (!rows.empty()) print_table({"TOPIC", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR"}, rows);
+  if (!rows.empty())
+    print_table({"TOPIC", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR"}, rows);
 }
 
 void delete_topics(Cli& cli, const TopicOptions& options) {
@@ -178,11 +187,13 @@ void add_partitions(Cli& cli, const TopicOptions& options) {
     topic.count = options.partitions;
     topic.assignments = std::nullopt;
   }
-  auto answer = client->call<wire::CreatePartitionsRequest, wire::CreatePartitionsResponse>(request, arena);
+  auto answer =
+      client->call<wire::CreatePartitionsRequest, wire::CreatePartitionsResponse>(request, arena);
   if (!answer) return report(cli, answer.error().message);
   for (const auto& t : answer->results) {
     if (t.error_code != 0) {
-      report(cli, fmt::format("topic {}: {}", t.name, describe_error(t.error_code, t.error_message)));
+      report(cli,
+             fmt::format("topic {}: {}", t.name, describe_error(t.error_code, t.error_message)));
     } else if (!cli.json) {
       fmt::print("Topic {} has {} partitions now\n", t.name, options.partitions);
     }
@@ -199,7 +210,8 @@ void add_topic(CLI::App& program, Cli& cli) {
 
   auto* create = topic->add_subcommand("create", "Create topics");
   create->add_option("name", options->names, "names")->required();
-  create->add_option("-p,--partitions", options->partitions, "partitions (default: the broker's num.partitions)");
+  create->add_option("-p,--partitions", options->partitions,
+                     "partitions (default: the broker's num.partitions)");
   create->add_option("-r,--replication-factor", options->replication, "replicas of each partition");
   create->add_option("-c,--config", options->configs, "name=value, repeatable");
   create->add_flag("--if-not-exists", options->if_not_exists, "an existing topic is no error");
@@ -211,7 +223,8 @@ void add_topic(CLI::App& program, Cli& cli) {
   add_client_options(*list, cli);
   list->callback([&cli, options] { list_topics(cli, *options); });
 
-  auto* describe = topic->add_subcommand("describe", "Show leaders and replicas of every partition");
+  auto* describe =
+      topic->add_subcommand("describe", "Show leaders and replicas of every partition");
   describe->add_option("name", options->names, "names (default: all)");
   add_client_options(*describe, cli);
   describe->callback([&cli, options] { describe_topics(cli, *options); });
