@@ -144,6 +144,8 @@ struct Endpoint {
   bool operator==(const Endpoint&) const = default;
 };
 
+class Loop;
+
 /// A connected stream on one loop. At most one read and one write are under way at a time.
 /// Destroying it closes it; operations that are under way when it is closed complete with kClosed
 /// before `close` returns or in a later turn.
@@ -156,6 +158,9 @@ class Socket {
   virtual void start_write(const Chain& chain, Completion<Result<void>>& done) = 0;
   virtual void close() = 0;
   virtual const Endpoint& peer() const = 0;
+  /// The same connection for use on `loop`; this object is then only fit to be destroyed. Before the
+  /// first read and write only (a listener hands accepted sockets to other loops with it).
+  virtual std::unique_ptr<Socket> move_to(Loop& loop) = 0;
 
   /// `Result<size_t> n = co_await socket.read(buffer);`
   auto read(MutableBytes into) {

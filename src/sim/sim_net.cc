@@ -15,7 +15,9 @@ class SimSocket : public io::Socket {
  public:
   SimSocket(SimNet& net, std::shared_ptr<Connection> connection, int side, io::Endpoint peer)
       : net_(net), connection_(std::move(connection)), side_(side), peer_(std::move(peer)) {}
-  ~SimSocket() override { net_.close(connection_, side_); }
+  ~SimSocket() override {
+    if (connection_) net_.close(connection_, side_);
+  }
   void start_read(MutableBytes into, io::Completion<Result<size_t>>& done) override {
     net_.read(connection_, side_, into, done);
   }
@@ -24,6 +26,14 @@ class SimSocket : public io::Socket {
   }
   void close() override { net_.close(connection_, side_); }
   const io::Endpoint& peer() const override { return peer_; }
+  std::unique_ptr<io::Socket> move_to(io::Loop& loop) override {
+    auto& end = connection_->ends[side_];
+    ODRADEK_CHECK(end.reader == nullptr && end.writer == nullptr);
+    auto& target = static_cast<SimLoop&>(loop);
+    ODRADEK_CHECK(&target.node() == &end.loop->node());
+    end.loop = &target;
+    return std::make_unique<SimSocket>(net_, std::move(connection_), side_, peer_);
+  }
 
  private:
   SimNet& net_;
