@@ -4,7 +4,6 @@
 // whoever reads the log feeds it, in order, what is below the high watermark.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -15,7 +14,7 @@ namespace odradek::metadata {
 
 class Loader {
  public:
-  explicit Loader(ImagePtr base = nullptr);
+  explicit Loader(ImagePtr base = nullptr) : builder_(std::move(base)) {}
 
   /// Applies the records of one committed batch. `last` tells the batch's last offset (control and
   /// empty batches have one too), epoch and append time. An error is final: the image cannot be
@@ -31,11 +30,8 @@ class Loader {
   Offset last_offset() const { return last_.offset; }
 
  private:
-  Result<void> one(const Record& record);
-
-  ImagePtr shown_;  // what `take` gave last
-  std::unique_ptr<ImageBuilder> builder_;
-  bool replaces_ = false;  // the builder holds a snapshot that nobody has seen
+  ImageBuilder builder_;
+  std::optional<Publication> snapshot_;
   Provenance last_;
   bool moved_ = false;
   bool in_transaction_ = false;

@@ -57,9 +57,10 @@ class LogDirs {
     return slots_[index]->offline.load(std::memory_order_acquire);
   }
 
-  /// The online directory with the fewest partitions, and counts one more there; nothing if all are
+  /// Where a new replica goes, counted there: the directory that the controller has assigned (if it
+  /// is one of ours and online), else the online one with the fewest partitions. Nothing if all are
   /// offline. From any loop.
-  std::optional<size_t> place();
+  std::optional<size_t> place(const Uuid& assigned);
   /// Counts partitions found at start (+), or deleted (−).
   void count(size_t index, int change) { slots_[index]->partitions.fetch_add(change); }
 
@@ -93,7 +94,7 @@ class LogDirs {
   };
   struct Subscriber {
     io::Loop* loop;
-    OnOffline on_offline;
+    std::shared_ptr<OnOffline> on_offline;  // shared with posts under way
   };
 
   void apply(size_t index, log::CheckpointKind kind, std::vector<CheckpointChange> changes);

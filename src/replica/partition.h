@@ -16,6 +16,7 @@
 #include "log/log.h"
 #include "replica/topic_settings.h"
 #include "replica/waits.h"
+#include "wire/batch_validator.h"
 #include "wire/errors.h"
 
 namespace odradek::replica {
@@ -39,16 +40,18 @@ struct PartitionState {
   bool operator==(const PartitionState&) const = default;
 };
 
+/// Timestamps of ListOffsets with a meaning of their own.
+inline constexpr int64_t kLatest = -1;
+inline constexpr int64_t kEarliest = -2;
+inline constexpr int64_t kMaxTimestamp = -3;
+inline constexpr int64_t kEarliestLocal = -4;
+inline constexpr int64_t kLatestTiered = -5;
+inline constexpr int64_t kEarliestPendingUpload = -6;
+
 struct ProduceOptions {
   int16_t acks = -1;
-  log::AppendOrigin origin = log::AppendOrigin::kClient;
+  bool zstd_allowed = true;  // not before Produce version 7
   WallMs now{0};
-};
-
-/// A record of a refused batch (v8+ of the answer).
-struct RecordError {
-  int32_t index = 0;  // in the batch
-  std::string message;
 };
 
 /// What became of one partition of a Produce.
@@ -58,9 +61,9 @@ struct ProduceOutcome {
   Offset end = kNoOffset;  // last offset + 1: what acks=all waits for
   WallMs append_time = kNoTimestamp;
   Offset log_start = kNoOffset;
-  // only with an error
-  std::string message;  // empty: none of our own
-  std::vector<RecordError> record_errors;
+  // with some errors, for version 8 on
+  std::string message{};
+  std::vector<wire::RecordError> record_errors{};
 };
 
 struct FetchOptions {
@@ -119,8 +122,8 @@ class Partition {
   ProduceOutcome produce(MutableBytes records, const ProduceOptions& options);
   /// Reads as leader.
   FetchOutcome fetch(const FetchOptions& options);
-  /// ListOffsets for a timestamp or one of the negative codes; does not look at the visible end for
-  /// timestamps ≥ 0 and −3 (the caller does).
+  /// The first record at or after a timestamp ≥ 0, or what a negative code but kLatest stands for;
+  /// (−1, −1, −1) if there is none. What is not visible yet may be found too.
   Result<log::TimestampOffset> offset_for_timestamp(int64_t timestamp);
   log::EpochEnd end_offset_for_epoch(LeaderEpoch epoch) const {
     return log_->end_offset_for_epoch(epoch);
@@ -137,22 +140,37 @@ class Partition {
   /// New metadata. Leading in a newer epoch begins it in the log.
   void set_state(const PartitionState& state, bool is_leader);
   void set_topic(std::shared_ptr<const TopicInfo> topic);
-  /// The directory has failed, or the replica goes away: everybody waiting gets `error`.
+  /// Everybody who waits is told `error`; fetches read again and find out.
   void fail_waiters(wire::ErrorCode error);
+  /// Its directory has failed: from now on every answer is KAFKA_STORAGE_ERROR.
   void set_offline();
   /// Moves the high watermark to what is durable (synced topics) or written.
   void advance_high_watermark();
+  /// A sync has reached the device and the log knows.
+  void synced();
   log::Log& mutable_log() { return *log_; }
-  std::unique_ptr<log::Log> take_log() { return std::move(log_); }
 
  private:
   friend class CommitWait;
   friend class FetchWait;
   friend class SyncGroup;
   friend class Housekeeping;
+  friend class Shard;
 
-  void wake_waiters();
+  void add(CommitTicket& ticket);
+  void remove(CommitTicket& ticket) { tickets_.remove(ticket); }
+  void add(FetchWatch& watch) {
+    watch.partition = this;
+    watches_.push_back(watch);
+  }
+  void remove(FetchWatch& watch) { watches_.remove(watch); }
+  void wake_watches();
+  ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now);
+  ProduceOutcome refused(wire::ErrorCode error) const;
+  ProduceOutcome refused(wire::Validation validation) const;
+  /// Marks what an append has to set in motion: sync, high watermark, checkpoints.
   void appended(int64_t records);
+  /// Takes the directory offline; KAFKA_STORAGE_ERROR.
   wire::ErrorCode disk_failed(const Error& error);
 
   Shard& shard_;
@@ -165,12 +183,14 @@ class Partition {
   Offset high_watermark_;
   IntrusiveList<CommitTicket> tickets_;  // ascending end
   IntrusiveList<FetchWatch> watches_;
-  int64_t unflushed_records_ = 0;  // since the last sync was asked for; topics not synced
+  int64_t unflushed_records_ = 0;  // topics that are not synced: since the last sync
+  int segments_ = 0;               // as of the last append: a roll asks for a sync
 
   // of SyncGroup and Housekeeping
-  bool dirty_ = false;    // in the directory's list of files to sync
-  bool changed_ = false;  // in the list of what the next high watermark checkpoint tells
-  MonoNs flush_at_{0};    // flush.ms: not before; 0: nothing to flush
+  bool dirty_ = false;          // in the list of what the next sync takes
+  bool flush_waits_ = false;    // in the list of flush.ms
+  MonoNs flush_at_{0};          // when it is due there
+  uint8_t checkpoint_due_ = 0;  // bit per CheckpointKind: in the list of changes
 };
 
 }  // namespace odradek::replica

@@ -14,26 +14,21 @@
 
 #include "base/ids.h"
 #include "base/logger.h"
-#include "base/metrics.h"
 #include "base/result.h"
 #include "base/uuid.h"
 #include "io/io.h"
 #include "log/log.h"
+#include "metadata/delta.h"
 #include "replica/deadlines.h"
+#include "replica/housekeeping.h"
 #include "replica/log_dirs.h"
 #include "replica/owner.h"
 #include "replica/partition.h"
+#include "replica/sync_group.h"
 #include "replica/waits.h"
-
-namespace odradek::metadata {
-struct Image;
-struct Publication;
-}  // namespace odradek::metadata
+#include "wire/compression.h"
 
 namespace odradek::replica {
-
-class SyncGroup;
-class Housekeeping;
 
 /// Broker settings that are not a topic's.
 struct ShardSettings {
@@ -44,13 +39,14 @@ struct ShardSettings {
   Millis recovery_point_checkpoint{60'000};   // log.flush.offset.checkpoint.interval.ms
   Millis log_start_checkpoint{60'000};        // log.flush.start.offset.checkpoint.interval.ms
   Millis producer_expiration_check{600'000};  // producer.id.expiration.check.interval.ms
+  uint64_t decompressed_max = 134'217'728;    // odradek.max.decompressed.batch.bytes
 };
 
 /// Resolves the settings of a topic in an image: overrides, else the broker's, else the defaults.
 using ResolveSettings =
     std::function<TopicSettings(const metadata::Image& image, const std::string& topic)>;
 
-/// A log that was found at start, on its way to its shard.
+/// A log that was found at start, on its way to its shard (startup.h).
 struct LoadedLog {
   std::unique_ptr<log::Log> log;
   size_t dir = 0;
@@ -60,7 +56,7 @@ struct LoadedLog {
 class Shard {
  public:
   Shard(io::Io& io, io::Loop& loop, LogDirs& dirs, ShardSettings settings, ResolveSettings resolve,
-        MetricSet& metrics, Logger logger);
+        Logger logger);
   ~Shard();
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
@@ -69,46 +65,71 @@ class Shard {
   const ShardSettings& settings() const { return settings_; }
 
   // ---- start, metadata, stop
-  /// Logs found at start, before the first `apply`; it makes those it knows serve.
+  /// Logs found at start, before the `apply` that knows their topics: it makes them serve.
   void adopt(std::vector<LoadedLog> logs);
   /// Follows a new image: creates, deletes, changes leadership and settings of this loop's
   /// partitions. Every publication must come, in order.
   void apply(const metadata::Publication& publication);
-  /// Everybody waiting is answered NOT_LEADER_OR_FOLLOWER; syncs and closes all logs and reports
-  /// their checkpoints. `done` when that is over, with the first error.
+  /// The broker's own settings have changed: topics without overrides change too.
+  void resolve_all(const metadata::Image& image);
+  /// Everybody who waits is answered NOT_LEADER_OR_FOLLOWER; then syncs and closes all logs and
+  /// reports their checkpoints to LogDirs. `done` when that is over, with the first error.
   void close(std::move_only_function<void(Result<void>)> done);
 
   // ---- handlers
   /// Null if this loop has no such replica.
   Partition* find(const Uuid& topic_id, PartitionIndex index);
-  Partition* find(std::string_view topic, PartitionIndex index);
   /// All replicas of this loop, in order of topic name and index.
   std::vector<Partition*> partitions();
+
+  // ---- partitions and waits
   Deadlines& deadlines() { return deadlines_; }
+  Housekeeping& housekeeping() { return housekeeping_; }
+  wire::Decompressor& decompressor() { return decompressor_; }
+  /// The partition's bytes go with the next sync of its directory.
+  void sync_soon(Partition& partition);
+  /// The wait goes on at the end of this turn.
+  void woken(FetchWait& wait);
+  void forget_woken(FetchWait& wait) { woken_.remove(wait); }
+  void fail_dir(size_t dir, const Error& error) { dirs_.fail(dir, error); }
+  void report(size_t dir, log::CheckpointKind kind, std::vector<CheckpointChange> changes) {
+    dirs_.update(dir, kind, std::move(changes));
+  }
 
  private:
-  friend class Partition;
-  friend class CommitWait;
-  friend class FetchWait;
-  friend class SyncGroup;
-  friend class Housekeeping;
-
   struct Topic {
     std::shared_ptr<const TopicInfo> info;
     std::vector<std::unique_ptr<Partition>> partitions;  // by index; null: not here
   };
+
+  void apply_topic(const metadata::Image& image, const metadata::TopicChange& change);
+  void apply_partition(Topic& topic, int32_t index, const metadata::Partition& state);
+  void apply_configs(const metadata::Publication& publication);
+  void resolve(const metadata::Image& image, Topic& topic);
+  std::unique_ptr<Partition> create(const Topic& topic, int32_t index,
+                                    const metadata::Partition& state);
+  std::unique_ptr<Partition> take_adopted(const Topic& topic, int32_t index);
+  void remove(std::unique_ptr<Partition> partition);
+  void dir_failed(size_t dir);
+  void schedule_turn_end();
+  void turn_end();
+  void close_logs(std::move_only_function<void(Result<void>)> done);
 
   io::Io& io_;
   io::Loop& loop_;
   LogDirs& dirs_;
   ShardSettings settings_;
   ResolveSettings resolve_;
-  MetricSet& metrics_;
   Logger logger_;
   Deadlines deadlines_;
-  std::unordered_map<Uuid, std::unique_ptr<Topic>> topics_;
-  std::unordered_map<std::string_view, Topic*> by_name_;
-  std::vector<LoadedLog> adopted_;
+  SyncGroup sync_group_;
+  Housekeeping housekeeping_;
+  wire::Decompressor decompressor_;
+  std::unordered_map<Uuid, Topic> topics_;
+  std::unordered_map<std::string, LoadedLog> adopted_;  // by name of the folder
+  IntrusiveList<FetchWait> woken_;
+  bool turn_end_scheduled_ = false;
+  bool closing_ = false;
 };
 
 }  // namespace odradek::replica

@@ -25,11 +25,14 @@ class IntrusiveList {
  public:
   bool empty() const { return head_ == nullptr; }
   Node* front() const { return head_; }
-  void push_back(Node& node) {
-    node.previous = tail_;
-    node.next = nullptr;
-    (tail_ != nullptr ? tail_->next : head_) = &node;
-    tail_ = &node;
+  Node* back() const { return tail_; }
+  void push_back(Node& node) { insert_after(tail_, node); }
+  /// `at` null: in front.
+  void insert_after(Node* at, Node& node) {
+    node.previous = at;
+    node.next = at != nullptr ? at->next : head_;
+    (at != nullptr ? at->next : head_) = &node;
+    (node.next != nullptr ? node.next->previous : tail_) = &node;
   }
   void remove(Node& node) {
     (node.previous != nullptr ? node.previous->next : head_) = node.next;
@@ -112,9 +115,10 @@ class FetchWait final : public Deadlines::Entry {
       : shard_(shard), bytes_min_(bytes_min), bytes_(bytes) {}
   ~FetchWait();
 
-  /// The watch must stay in place until the wait is over. Bytes that came since the read count.
+  /// The watch must stay in place until the wait is over. `bytes_seen` is what the read gave; bytes
+  /// that came since then count.
   void add(Partition& partition, FetchWatch& watch, Offset from, Visibility visibility,
-           uint32_t bytes_max);
+           uint32_t bytes_max, int64_t bytes_seen);
   /// To be awaited once; completes in a later part of the turn, never inside the append.
   io::Completion<bool>& until(Millis timeout);
   /// Ends the wait now (in this loop's turn).
@@ -123,9 +127,10 @@ class FetchWait final : public Deadlines::Entry {
  private:
   friend class Partition;
   friend class Shard;
-  /// A watch may see up to `visible`.
+  /// The watch may see more than before.
   void progress(FetchWatch& watch);
   void unlink();
+  /// Called by the shard at the end of the turn in which it was woken.
   void finish();
   void expired() override;
 
@@ -133,7 +138,7 @@ class FetchWait final : public Deadlines::Entry {
   int64_t bytes_min_;
   std::atomic<int64_t>* bytes_;
   FetchWatch* watches_ = nullptr;
-  bool woken_ = false;  // in the shard's list of waits to finish, or finished
+  bool woken_ = false;  // in the shard's list of woken waits, or finished
   bool finished_ = false;
   io::Completion<bool> done_;
 

@@ -1,0 +1,206 @@
+#include "replica/housekeeping.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "replica/partition.h"
+#include "replica/shard.h"
+#include "replica/sync_group.h"
+
+namespace odradek::replica {
+namespace {
+
+using log::CheckpointKind;
+
+uint8_t bit(CheckpointKind kind) { return static_cast<uint8_t>(1U << static_cast<int>(kind)); }
+
+Offset checkpoint_offset(const Partition& partition, CheckpointKind kind) {
+  switch (kind) {
+    case CheckpointKind::kRecoveryPoint:
+      return partition.log().recovery_point();
+    case CheckpointKind::kLogStart:
+      return partition.log_start();
+    default:
+      return partition.high_watermark();
+  }
+}
+
+}  // namespace
+
+Housekeeping::Housekeeping(Shard& shard, io::Io& io, Logger logger)
+    : shard_(shard), io_(io), timers_(shard.loop().timers()), logger_(std::move(logger)) {
+  retention_timer_ = timers_.start(shard_.settings().retention_check, [this] { retention(); });
+  producers_timer_ =
+      timers_.start(shard_.settings().producer_expiration_check, [this] { expire_producers(); });
+}
+
+Housekeeping::~Housekeeping() {
+  for (Due& due : due_) timers_.cancel(due.timer);
+  timers_.cancel(flush_timer_);
+  timers_.cancel(removal_timer_);
+  timers_.cancel(retention_timer_);
+  timers_.cancel(producers_timer_);
+}
+
+void Housekeeping::changed(Partition& partition, CheckpointKind kind) {
+  if ((partition.checkpoint_due_ & bit(kind)) != 0) return;
+  partition.checkpoint_due_ |= bit(kind);
+  Due& due = due_[static_cast<size_t>(kind)];
+  due.partitions.push_back(&partition);
+  if (due.timer != io::TimerId::kNone) return;
+  const ShardSettings& s = shard_.settings();
+  const Millis delay = kind == CheckpointKind::kHighWatermark   ? s.high_watermark_checkpoint
+                       : kind == CheckpointKind::kRecoveryPoint ? s.recovery_point_checkpoint
+                                                                : s.log_start_checkpoint;
+  due.timer = timers_.start(delay, [this, kind] { report(kind); });
+}
+
+void Housekeeping::report(CheckpointKind kind) {
+  Due& due = due_[static_cast<size_t>(kind)];
+  due.timer = io::TimerId::kNone;
+  std::map<size_t, std::vector<CheckpointChange>> by_dir;
+  for (Partition* partition : std::exchange(due.partitions, {})) {
+    partition->checkpoint_due_ &= static_cast<uint8_t>(~bit(kind));
+    if (partition->offline()) continue;
+    if (kind == CheckpointKind::kRecoveryPoint) {
+      // A recovery point must not be newer than what the folder's own checkpoints say.
+      if (Result<void> r = partition->log_->write_checkpoints(); !r) {
+        partition->disk_failed(r.error());
+        continue;
+      }
+    }
+    by_dir[partition->dir()].push_back({partition->name(), checkpoint_offset(*partition, kind)});
+  }
+  for (auto& [dir, changes] : by_dir) shard_.report(dir, kind, std::move(changes));
+}
+
+void Housekeeping::report_all() {
+  for (size_t i = 0; i < kKinds; i++) {
+    timers_.cancel(due_[i].timer);
+    due_[i].timer = io::TimerId::kNone;
+    for (Partition* partition : std::exchange(due_[i].partitions, {})) {
+      partition->checkpoint_due_ = 0;
+    }
+  }
+  for (const CheckpointKind kind : {CheckpointKind::kRecoveryPoint, CheckpointKind::kLogStart,
+                                    CheckpointKind::kHighWatermark}) {
+    std::map<size_t, std::vector<CheckpointChange>> by_dir;
+    for (Partition* partition : shard_.partitions()) {
+      if (partition->offline()) continue;
+      by_dir[partition->dir()].push_back({partition->name(), checkpoint_offset(*partition, kind)});
+    }
+    for (auto& [dir, changes] : by_dir) shard_.report(dir, kind, std::move(changes));
+  }
+}
+
+void Housekeeping::retention() {
+  retention_timer_ = timers_.start(shard_.settings().retention_check, [this] { retention(); });
+  const WallMs now = shard_.loop().clock().wall();
+  for (Partition* partition : shard_.partitions()) {
+    if (partition->offline()) continue;
+    const Offset start = partition->log_start();
+    Result<log::Removed> removed =
+        partition->log_->apply_retention(now, partition->high_watermark());
+    if (!removed) {
+      partition->disk_failed(removed.error());
+      continue;
+    }
+    if (removed->segments > 0) {
+      logger_.info("{}: removed {} segments, {} bytes; log start offset {}",
+                   partition->name().to_string(), removed->segments, removed->bytes,
+                   partition->log_start().value);
+    }
+    if (partition->log_start() != start) changed(*partition, CheckpointKind::kLogStart);
+    for (std::string& path : partition->log_->take_doomed()) {
+      remove_later(std::move(path), Kind::kFile, partition->settings().log.file_delete_delay);
+    }
+    // A segment may have been rolled to be removed.
+    if (partition->log_->unsynced() && partition->settings().synced()) {
+      shard_.sync_soon(*partition);
+    }
+  }
+}
+
+void Housekeeping::expire_producers() {
+  producers_timer_ =
+      timers_.start(shard_.settings().producer_expiration_check, [this] { expire_producers(); });
+  const WallMs now = shard_.loop().clock().wall();
+  for (Partition* partition : shard_.partitions()) {
+    if (!partition->offline()) partition->log_->expire_producers(now);
+  }
+}
+
+// ---- flush.ms
+
+void Housekeeping::flush_by(Partition& partition, MonoNs when) {
+  if (partition.flush_waits_) return;
+  partition.flush_waits_ = true;
+  partition.flush_at_ = when;
+  flush_.push_back(&partition);
+  arm_flush();
+}
+
+void Housekeeping::arm_flush() {
+  if (flush_timer_ != io::TimerId::kNone || flush_.empty()) return;
+  const auto first = std::ranges::min_element(flush_, {}, &Partition::flush_at_);
+  const int64_t left = ((*first)->flush_at_ - shard_.loop().clock().now() + 999'999) / 1'000'000;
+  flush_timer_ = timers_.start(Millis(std::max<int64_t>(left, 1)), [this] { flush_due(); });
+}
+
+void Housekeeping::flush_due() {
+  flush_timer_ = io::TimerId::kNone;
+  const MonoNs now = shard_.loop().clock().now();
+  std::erase_if(flush_, [&](Partition* partition) {
+    if (partition->flush_at_ > now) return false;
+    partition->flush_waits_ = false;
+    if (partition->log_->unsynced()) shard_.sync_soon(*partition);
+    return true;
+  });
+  arm_flush();
+}
+
+void Housekeeping::forget(Partition& partition) {
+  for (Due& due : due_) std::erase(due.partitions, &partition);
+  partition.checkpoint_due_ = 0;
+  if (partition.flush_waits_) std::erase(flush_, &partition);
+  partition.flush_waits_ = false;
+}
+
+// ---- removal
+
+void Housekeeping::remove_later(std::string path, Kind kind, Millis delay) {
+  const auto at =
+      doomed_.emplace(shard_.loop().clock().now() + delay, Doomed{std::move(path), kind});
+  if (at != doomed_.begin()) return;
+  timers_.cancel(removal_timer_);
+  arm_removal();
+}
+
+void Housekeeping::arm_removal() {
+  removal_timer_ = io::TimerId::kNone;
+  if (doomed_.empty()) return;
+  const int64_t left = (doomed_.begin()->first - shard_.loop().clock().now() + 999'999) / 1'000'000;
+  removal_timer_ = timers_.start(Millis(std::max<int64_t>(left, 0)), [this] { remove_due(); });
+}
+
+void Housekeeping::remove_due() {
+  std::vector<Doomed> due;
+  const MonoNs now = shard_.loop().clock().now();
+  while (!doomed_.empty() && doomed_.begin()->first <= now) {
+    due.push_back(std::move(doomed_.begin()->second));
+    doomed_.erase(doomed_.begin());
+  }
+  arm_removal();
+  if (due.empty()) return;
+  io_.background(
+      [&disk = io_.disk(), logger = logger_, due = std::move(due)] {
+        for (const Doomed& d : due) {
+          Result<void> r = d.kind == Kind::kFile ? disk.remove(d.path) : disk.remove_tree(d.path);
+          if (!r) logger.warn("cannot remove {}: {}", d.path, r.error().message);
+        }
+      },
+      shard_.loop(), [] {});
+}
+
+}  // namespace odradek::replica

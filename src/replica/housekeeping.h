@@ -1,0 +1,73 @@
+// Housekeeping: what happens to a loop's partitions by itself: checkpoints of their offsets,
+// retention, the silence of producers, flush.ms, and the removal of what was set aside.
+//
+// Checkpoint timers run only while something has changed; an idle shard wakes for retention alone.
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/logger.h"
+#include "io/io.h"
+#include "log/log_dir.h"
+
+namespace odradek::replica {
+
+class Partition;
+class Shard;
+
+class Housekeeping {
+ public:
+  Housekeeping(Shard& shard, io::Io& io, Logger logger);
+  ~Housekeeping();
+  Housekeeping(const Housekeeping&) = delete;
+  Housekeeping& operator=(const Housekeeping&) = delete;
+
+  /// The line of this partition in that checkpoint file is out of date.
+  void changed(Partition& partition, log::CheckpointKind kind);
+  /// flush.ms: the partition has bytes that want a sync by then.
+  void flush_by(Partition& partition, MonoNs when);
+  /// The partition goes away, or its directory has failed.
+  void forget(Partition& partition);
+  enum class Kind : uint8_t { kFile, kFolder };
+  /// Unlinks a file, or a folder with everything in it, after `delay`.
+  void remove_later(std::string path, Kind kind, Millis delay);
+  /// Tells LogDirs all that the checkpoints should say (stop).
+  void report_all();
+
+ private:
+  struct Due {
+    std::vector<Partition*> partitions;
+    io::TimerId timer = io::TimerId::kNone;
+  };
+  struct Doomed {
+    std::string path;
+    Kind kind;
+  };
+  static constexpr size_t kKinds = 3;
+
+  void report(log::CheckpointKind kind);
+  void retention();
+  void expire_producers();
+  void flush_due();
+  void arm_flush();
+  void remove_due();
+  void arm_removal();
+
+  Shard& shard_;
+  io::Io& io_;
+  io::Timers& timers_;
+  Logger logger_;
+  std::array<Due, kKinds> due_;
+  std::vector<Partition*> flush_;
+  io::TimerId flush_timer_ = io::TimerId::kNone;
+  std::multimap<MonoNs, Doomed> doomed_;
+  io::TimerId removal_timer_ = io::TimerId::kNone;
+  io::TimerId retention_timer_ = io::TimerId::kNone;
+  io::TimerId producers_timer_ = io::TimerId::kNone;
+};
+
+}  // namespace odradek::replica

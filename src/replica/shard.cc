@@ -1,0 +1,259 @@
+#include "replica/shard.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "base/check.h"
+
+namespace odradek::replica {
+
+using log::CheckpointKind;
+using wire::ErrorCode;
+
+Shard::Shard(io::Io& io, io::Loop& loop, LogDirs& dirs, ShardSettings settings,
+             ResolveSettings resolve, Logger logger)
+    : io_(io),
+      loop_(loop),
+      dirs_(dirs),
+      settings_(settings),
+      resolve_(std::move(resolve)),
+      logger_(std::move(logger)),
+      deadlines_(loop),
+      sync_group_(loop, dirs),
+      housekeeping_(*this, io, logger_) {
+  dirs_.subscribe(loop_, [this](size_t dir) { dir_failed(dir); });
+}
+
+Shard::~Shard() = default;
+
+// ---- handlers
+
+Partition* Shard::find(const Uuid& topic_id, PartitionIndex index) {
+  const auto at = topics_.find(topic_id);
+  if (at == topics_.end()) return nullptr;
+  const auto& partitions = at->second.partitions;
+  const auto i = static_cast<size_t>(index.value);
+  return index.value >= 0 && i < partitions.size() ? partitions[i].get() : nullptr;
+}
+
+std::vector<Partition*> Shard::partitions() {
+  std::vector<Partition*> out;
+  for (auto& [id, topic] : topics_) {
+    for (auto& partition : topic.partitions) {
+      if (partition) out.push_back(partition.get());
+    }
+  }
+  std::ranges::sort(out, {},
+                    [](Partition* p) { return std::tie(p->topic().name, p->name().index); });
+  return out;
+}
+
+void Shard::sync_soon(Partition& partition) {
+  sync_group_.mark(partition);
+  schedule_turn_end();
+}
+
+void Shard::woken(FetchWait& wait) {
+  woken_.push_back(wait);
+  schedule_turn_end();
+}
+
+void Shard::schedule_turn_end() {
+  if (std::exchange(turn_end_scheduled_, true)) return;
+  loop_.at_turn_end([this] { turn_end(); });
+}
+
+void Shard::turn_end() {
+  turn_end_scheduled_ = false;
+  sync_group_.submit();  // first: the device works while we answer
+  while (!woken_.empty()) {
+    FetchWait& wait = *woken_.front();
+    woken_.remove(wait);
+    wait.finish();
+  }
+}
+
+// ---- metadata
+
+void Shard::adopt(std::vector<LoadedLog> logs) {
+  for (LoadedLog& loaded : logs) {
+    std::string name = loaded.log->partition().to_string();
+    adopted_.insert_or_assign(std::move(name), std::move(loaded));
+  }
+}
+
+void Shard::apply(const metadata::Publication& publication) {
+  if (closing_) return;
+  const metadata::Image& image = *publication.image;
+  const metadata::Delta& delta = *publication.delta;
+  // Deletions first: a topic may have come back under the same name.
+  for (const auto& [id, change] : delta.topics) {
+    if (change.after) continue;
+    auto node = topics_.extract(id);
+    if (node.empty()) continue;
+    for (auto& partition : node.mapped().partitions) {
+      if (partition) remove(std::move(partition));
+    }
+  }
+  for (const auto& [id, change] : delta.topics) {
+    if (change.after) apply_topic(image, change);
+  }
+  apply_configs(publication);
+}
+
+void Shard::apply_topic(const metadata::Image& image, const metadata::TopicChange& change) {
+  const metadata::Topic& after = *change.after;
+  for (size_t i = 0; i < after.partitions.size(); i++) {
+    const metadata::Partition* state = after.partitions[i].get();
+    if (state == nullptr) continue;
+    const auto index = static_cast<int32_t>(i);
+    if (change.before && change.before->partition(index) == state) continue;
+    if (owner_loop(after.id, PartitionIndex(index), settings_.loops) != loop_.index()) continue;
+    Topic& topic = topics_[after.id];
+    if (!topic.info) {
+      topic.info =
+          std::make_shared<TopicInfo>(TopicInfo{after.name, after.id, resolve_(image, after.name)});
+    }
+    apply_partition(topic, index, *state);
+  }
+}
+
+void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partition& state) {
+  const auto i = static_cast<size_t>(index);
+  if (topic.partitions.size() <= i) topic.partitions.resize(i + 1);
+  std::unique_ptr<Partition>& slot = topic.partitions[i];
+  if (!state.is_replica(settings_.node_id)) {
+    if (slot) remove(std::move(slot));
+    return;
+  }
+  if (!slot) slot = take_adopted(topic, index);
+  if (!slot) slot = create(topic, index, state);
+  if (!slot) return;  // no directory is left, or its directory has failed
+  slot->set_state({.leader = state.leader,
+                   .leader_epoch = state.leader_epoch,
+                   .partition_epoch = state.partition_epoch,
+                   .isr_size = static_cast<int32_t>(state.isr.size()),
+                   .replica_count = static_cast<int32_t>(state.replicas.size())},
+                  state.leader == settings_.node_id);
+}
+
+std::unique_ptr<Partition> Shard::take_adopted(const Topic& topic, int32_t index) {
+  const log::TopicPartition name{topic.info->name, PartitionIndex(index)};
+  const auto at = adopted_.find(name.to_string());
+  if (at == adopted_.end() || at->second.log->topic_id() != topic.info->id) return nullptr;
+  LoadedLog loaded = std::move(at->second);
+  adopted_.erase(at);
+  loaded.log->set_config(topic.info->settings.log);
+  return std::make_unique<Partition>(*this, topic.info, loaded.dir, std::move(loaded.log),
+                                     loaded.high_watermark);
+}
+
+std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,
+                                         const metadata::Partition& state) {
+  const log::TopicPartition name{topic.info->name, PartitionIndex(index)};
+  std::optional<size_t> dir = dirs_.place(state.directory(settings_.node_id));
+  if (!dir) {
+    logger_.error("{}: no log directory is online", name.to_string());
+    return nullptr;
+  }
+  Result<std::unique_ptr<log::Log>> log =
+      log::Log::open({.disk = &io_.disk(),
+                      .folder = dirs_.dir(*dir).folder_path(name),
+                      .partition = name,
+                      .topic_id = topic.info->id,
+                      .config = topic.info->settings.log,
+                      .clean = true,
+                      .now = loop_.clock().wall(),
+                      .random = loop_.random().next(),
+                      .logger = logger_.named("log")});
+  if (!log) {
+    dirs_.count(*dir, -1);
+    fail_dir(*dir, log.error());
+    return nullptr;
+  }
+  return std::make_unique<Partition>(*this, topic.info, *dir, std::move(*log), Offset(0));
+}
+
+void Shard::remove(std::unique_ptr<Partition> partition) {
+  partition->fail_waiters(ErrorCode::kUnknownTopicOrPartition);
+  sync_group_.forget(*partition);
+  housekeeping_.forget(*partition);
+  const size_t dir = partition->dir();
+  const log::TopicPartition name = partition->name();
+  const Millis delay = partition->settings().log.file_delete_delay;
+  const std::string folder = partition->log().folder();
+  const bool offline = partition->offline();
+  partition.reset();  // closes the files
+  dirs_.count(dir, -1);
+  if (offline) return;
+  for (const CheckpointKind kind : {CheckpointKind::kRecoveryPoint, CheckpointKind::kLogStart,
+                                    CheckpointKind::kHighWatermark}) {
+    report(dir, kind, {{name, std::nullopt}});
+  }
+  Result<std::string> doomed =
+      dirs_.dir(dir).set_aside(folder, name, loop_.random().uuid(), log::FolderKind::kDelete);
+  if (!doomed) return fail_dir(dir, doomed.error());
+  housekeeping_.remove_later(std::move(*doomed), Housekeeping::Kind::kFolder, delay);
+}
+
+void Shard::apply_configs(const metadata::Publication& publication) {
+  for (const metadata::ConfigResource& resource : publication.delta->configs) {
+    if (resource.type != metadata::ResourceType::kTopic) continue;
+    const metadata::Topic* topic = publication.image->topic(resource.name);
+    if (topic == nullptr) continue;
+    const auto at = topics_.find(topic->id);
+    if (at != topics_.end()) resolve(*publication.image, at->second);
+  }
+}
+
+void Shard::resolve_all(const metadata::Image& image) {
+  for (auto& [id, topic] : topics_) resolve(image, topic);
+}
+
+void Shard::resolve(const metadata::Image& image, Topic& topic) {
+  TopicSettings settings = resolve_(image, topic.info->name);
+  if (settings == topic.info->settings) return;
+  topic.info =
+      std::make_shared<TopicInfo>(TopicInfo{topic.info->name, topic.info->id, std::move(settings)});
+  for (auto& partition : topic.partitions) {
+    if (partition) partition->set_topic(topic.info);
+  }
+}
+
+// ---- trouble and stop
+
+void Shard::dir_failed(size_t dir) {
+  int count = 0;
+  for (Partition* partition : partitions()) {
+    if (partition->dir() != dir) continue;
+    housekeeping_.forget(*partition);
+    partition->set_offline();
+    count++;
+  }
+  logger_.error("{}: offline, with {} partitions of loop {}", dirs_.dir(dir).path(), count,
+                loop_.index());
+}
+
+void Shard::close(std::move_only_function<void(Result<void>)> done) {
+  ODRADEK_CHECK(!closing_);
+  closing_ = true;
+  for (Partition* partition : partitions()) {
+    partition->fail_waiters(ErrorCode::kNotLeaderOrFollower);
+  }
+  sync_group_.when_idle([this, done = std::move(done)]() mutable { close_logs(std::move(done)); });
+}
+
+void Shard::close_logs(std::move_only_function<void(Result<void>)> done) {
+  Result<void> first_error;
+  for (Partition* partition : partitions()) {
+    if (partition->offline()) continue;
+    Result<void> r = partition->mutable_log().close();
+    if (!r && first_error) first_error = r;
+  }
+  housekeeping_.report_all();
+  topics_.clear();
+  done(first_error);
+}
+
+}  // namespace odradek::replica

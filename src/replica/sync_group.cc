@@ -1,0 +1,85 @@
+#include "replica/sync_group.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "replica/partition.h"
+
+namespace odradek::replica {
+
+SyncGroup::SyncGroup(io::Loop& loop, LogDirs& dirs)
+    : loop_(loop), dirs_(dirs), by_dir_(dirs.size()) {}
+
+void SyncGroup::mark(Partition& partition) {
+  if (partition.dirty_ || partition.offline()) return;
+  partition.dirty_ = true;
+  by_dir_[partition.dir()].dirty.push_back(&partition);
+}
+
+void SyncGroup::submit() {
+  for (size_t i = 0; i < by_dir_.size(); i++) submit(i);
+}
+
+void SyncGroup::submit(size_t index) {
+  Dir& dir = by_dir_[index];
+  if (dir.in_flight || dir.dirty.empty()) return;
+  std::vector<std::shared_ptr<io::File>> files;
+  files.reserve(dir.dirty.size());
+  for (Partition* partition : dir.dirty) {
+    partition->dirty_ = false;
+    partition->unflushed_records_ = 0;
+    Taken taken{partition, partition->log_->take_unsynced()};
+    for (auto& file : taken.ticket.files) files.push_back(std::move(file));
+    taken.ticket.files.clear();
+    dir.syncing.push_back(std::move(taken));
+  }
+  dir.dirty.clear();
+  dir.in_flight = true;
+  dirs_.sync_queue(index).submit(std::move(files), loop_,
+                                 [this, index](Result<void> result) { completed(index, result); });
+}
+
+void SyncGroup::completed(size_t index, const Result<void>& result) {
+  Dir& dir = by_dir_[index];
+  ODRADEK_CHECK(dir.in_flight);
+  dir.in_flight = false;
+  std::vector<Taken> done;
+  done.swap(dir.syncing);
+  if (!result) {
+    // Never retried: after a failed sync nobody knows what is on the device.
+    for (Partition* partition : dir.dirty) partition->dirty_ = false;
+    dir.dirty.clear();
+    dirs_.fail(index, result.error());
+  } else {
+    submit(index);  // before anybody is woken: the device should not wait for us
+    for (Taken& taken : done) {
+      if (taken.partition == nullptr || taken.partition->offline()) continue;
+      taken.partition->log_->synced(taken.ticket);
+      taken.partition->synced();
+    }
+    done.clear();
+    if (dir.syncing.empty()) dir.syncing.swap(done);  // keeps its memory
+  }
+  if (on_idle_ && idle()) std::exchange(on_idle_, {})();
+}
+
+void SyncGroup::forget(Partition& partition) {
+  Dir& dir = by_dir_[partition.dir()];
+  if (partition.dirty_) std::erase(dir.dirty, &partition);
+  partition.dirty_ = false;
+  for (Taken& taken : dir.syncing) {
+    if (taken.partition == &partition) taken.partition = nullptr;
+  }
+}
+
+bool SyncGroup::idle() const {
+  return std::ranges::all_of(by_dir_, [](const Dir& d) { return !d.in_flight && d.dirty.empty(); });
+}
+
+void SyncGroup::when_idle(io::Callback callback) {
+  on_idle_ = std::move(callback);
+  submit();
+  if (idle()) std::exchange(on_idle_, {})();
+}
+
+}  // namespace odradek::replica

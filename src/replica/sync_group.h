@@ -1,0 +1,52 @@
+// SyncGroup: group commit of one loop. All appends of a turn share one sync per log directory, and
+// all that come while a sync is under way share the next one. So a sync is under way whenever
+// something is dirty, and never more than one of this loop per directory.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "io/io.h"
+#include "log/log.h"
+#include "replica/log_dirs.h"
+
+namespace odradek::replica {
+
+class Partition;
+
+class SyncGroup {
+ public:
+  SyncGroup(io::Loop& loop, LogDirs& dirs);
+
+  /// The partition has bytes that want to be durable. Submitted by `submit`.
+  void mark(Partition& partition);
+  /// At the end of a turn.
+  void submit();
+  /// The partition goes away.
+  void forget(Partition& partition);
+  /// Calls back when no sync is under way and nothing is dirty (at once if so). For stopping.
+  void when_idle(io::Callback callback);
+
+ private:
+  struct Taken {
+    Partition* partition;  // null: gone meanwhile
+    log::SyncTicket ticket;
+  };
+  struct Dir {
+    std::vector<Partition*> dirty;
+    std::vector<Taken> syncing;
+    bool in_flight = false;
+  };
+
+  void submit(size_t index);
+  void completed(size_t index, const Result<void>& result);
+  bool idle() const;
+
+  io::Loop& loop_;
+  LogDirs& dirs_;
+  std::vector<Dir> by_dir_;
+  io::Callback on_idle_;
+};
+
+}  // namespace odradek::replica
