@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import emit
+import emit_tables
 import schema
 import tables
 
@@ -25,6 +26,8 @@ def outputs(root):
     out = {f"{f.stem}.h": emit.header_file(f) for f in files}
     for i, group in enumerate(groups):
         out[f"messages_{i:02}.cc"] = emit.source_file(group)
+        out[f"tables_{i:02}.cc"] = emit_tables.source_file(group)
+    out["index.cc"] = emit_tables.index_file(files)
     out["error_codes.h"] = tables.error_codes(root / "errors.txt")
     out["api_key_table.h"] = tables.api_keys(root / "api-keys.txt", files)
     return out
