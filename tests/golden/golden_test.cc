@@ -1,6 +1,6 @@
-// Every test vector in both directions: bytes that Apache Kafka 4.3.1 wrote must decode to what they say,
-// and encode to the same bytes again. vectors/README.md tells what the files hold and names the
-// exceptions (unknown tags are dropped; compressed batches are for decoding).
+// Every test vector in both directions: bytes that Apache Kafka 4.3.1 wrote must decode to what
+// they say, and encode to the same bytes again. vectors/README.md tells what the files hold and
+// names the exceptions (unknown tags are dropped; compressed batches are for decoding).
 #include <gtest/gtest.h>
 
 #include <map>
@@ -46,8 +46,8 @@ std::string id_of(const json::object& v) {
          std::string(v.contains("case") ? text(v, "case") : "");
 }
 
-/// Names of the members of `object` that are not in the tables would be refused by from_json, so this
-/// direction checks the schema too.
+/// Names of the members of `object` that are not in the tables would be refused by from_json, so
+/// this direction checks the schema too.
 ByteBuffer encode_json(const MessageInfo& info, int16_t version, const json::value& object,
                        const std::string& id) {
   Arena arena;
@@ -108,7 +108,8 @@ size_t check_messages(const std::string& file, Framed framed) {
 }
 
 TEST(Golden, Messages) {
-  EXPECT_EQ(check_messages("messages.jsonl.gz", [](auto&&...) { FAIL() << "a framed message"; }), 1872U);
+  EXPECT_EQ(check_messages("messages.jsonl.gz", [](auto&&...) { FAIL() << "a framed message"; }),
+            1872U);
 }
 
 /// The prefix of a stored record, by what kind it is.
@@ -277,7 +278,8 @@ json::array batches_json(ByteView bytes, const std::string& id) {
   return out;
 }
 
-/// Whether BatchBuilder can make this batch: offsets without gaps, no codec, nothing of a cleaner's.
+/// Whether BatchBuilder can make this batch: offsets without gaps, no codec, nothing of a
+/// cleaner's.
 bool can_build(const BatchHeader& b) {
   return b.codec() == wire::Codec::kNone && b.count() == b.last_offset_delta() + 1 &&
          !b.has_delete_horizon() && b.timestamp_type() == wire::TimestampType::kCreateTime;
@@ -347,8 +349,9 @@ json::value producer_snapshot_json(ByteView bytes) {
   EXPECT_EQ(w.take(), ByteBuffer(bytes.begin(), bytes.end()));
   json::array out;
   for (const auto& e : snapshot.producer_entries)
-    out.push_back(json::array{e.producer_id, e.epoch, e.last_sequence, e.last_offset, e.offset_delta,
-                              e.timestamp, e.coordinator_epoch, e.current_txn_first_offset});
+    out.push_back(json::array{e.producer_id, e.epoch, e.last_sequence, e.last_offset,
+                              e.offset_delta, e.timestamp, e.coordinator_epoch,
+                              e.current_txn_first_offset});
   return out;
 }
 
@@ -380,8 +383,8 @@ json::value parsed_file(const json::object& v, ByteView bytes, const std::string
   if (kind == "txn-index")
     return rows_of(bytes, 34, [&](const uint8_t* p) {
       EXPECT_EQ(load_be<int16_t>(p), 0);
-      return json::array{load_be<int64_t>(p + 2), load_be<int64_t>(p + 10), load_be<int64_t>(p + 18),
-                         load_be<int64_t>(p + 26)};
+      return json::array{load_be<int64_t>(p + 2), load_be<int64_t>(p + 10),
+                         load_be<int64_t>(p + 18), load_be<int64_t>(p + 26)};
     });
   if (kind == "producer-snapshot") return producer_snapshot_json(bytes);
   if (kind == "batches") return batches_json(bytes, id);
@@ -405,11 +408,11 @@ TEST(Golden, Files) {
 // -- the check itself -----------------------------------------------------------------------------
 
 TEST(Golden, AFlippedByteIsNoticed) {
-  // Canary: in every tenth vector one byte is changed; decoding must fail or tell something else.
+  // Canary: in every seventh vector one byte is changed; decoding must fail or tell something else.
   size_t noticed = 0;
   size_t tried = 0;
   const auto vectors = load_vectors("messages.jsonl.gz");
-  for (size_t i = 0; i < vectors.size(); i += 10) {
+  for (size_t i = 0; i < vectors.size(); i += 7) {
     const json::object& v = vectors[i];
     ByteBuffer bytes = from_hex(text(v, "hex"));
     if (bytes.empty() || text(v, "case") != "full") continue;

@@ -28,8 +28,7 @@ inline std::vector<boost::json::object> load_vectors(const std::string& name) {
   std::vector<boost::json::object> out;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
-    if (end > at)
-      out.push_back(boost::json::parse({text.data() + at, end - at}).as_object());
+    if (end > at) out.push_back(boost::json::parse({text.data() + at, end - at}).as_object());
     at = end + 1;
   }
   return out;
