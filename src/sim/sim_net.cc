@@ -173,9 +173,10 @@ void SimNet::node_died(SimIo& node) {
   }
 }
 
+/// An event of the end's machine, outside of its loops: they see it when they read or write.
 void SimNet::schedule(Connection::End& at, int64_t when, io::Callback run) {
   if (at.incarnation != at.loop->node().incarnation_) return;
-  sim_.schedule(at.loop->node(), at.loop->index(), when, std::move(run));
+  sim_.schedule(at.loop->node(), -1, when, std::move(run));
 }
 
 /// When something that is sent to this end now gets there: never before what was sent earlier.
@@ -192,7 +193,7 @@ void SimNet::read(const std::shared_ptr<Connection>& c, int side, MutableBytes i
   end.reader = &done;
   end.into = into;
   if (end.closed || sim_.rng_.one_in(4)) {
-    schedule(end, sim_.after_us(0, 20), [this, c, side] { try_read(c, side); });
+    schedule(end, sim_.after_us(0, 20), [this, c, side] { wake(c, side); });
   } else {
     try_read(c, side);
   }
@@ -216,7 +217,7 @@ void SimNet::try_read(const std::shared_ptr<Connection>& c, int side) {
     auto& peer = c->ends[1 - side];
     peer.in_flight -= n;
     if (peer.writer != nullptr) {
-      schedule(peer, arrival(peer), [this, c, side] { pump(c, 1 - side); });
+      schedule(peer, arrival(peer), [this, c, side] { wake(c, 1 - side); });
     }
   } else if (!end.peer_finished) {
     return;
@@ -228,7 +229,17 @@ void SimNet::receive(const std::shared_ptr<Connection>& c, int side, ByteBuffer 
   auto& end = c->ends[side];
   if (end.closed) return break_later(c, 1 - side);
   end.received.insert(end.received.end(), bytes.begin(), bytes.end());
-  try_read(c, side);
+  wake(c, side);
+}
+
+void SimNet::wake(const std::shared_ptr<Connection>& c, int side) {
+  auto& end = c->ends[side];
+  if (end.incarnation != end.loop->node().incarnation_) return;
+  if (end.reader == nullptr && end.writer == nullptr) return;
+  end.loop->deliver([this, c, side] {
+    try_read(c, side);
+    pump(c, side);
+  });
 }
 
 void SimNet::write(const std::shared_ptr<Connection>& c, int side, const Chain& chain,
@@ -248,7 +259,7 @@ void SimNet::write(const std::shared_ptr<Connection>& c, int side, const Chain& 
     }
   }
   if (sim_.rng_.one_in(4)) {
-    schedule(end, sim_.after_us(0, 20), [this, c, side] { pump(c, side); });
+    schedule(end, sim_.after_us(0, 20), [this, c, side] { wake(c, side); });
   } else {
     pump(c, side);
   }
@@ -299,8 +310,7 @@ void SimNet::break_now(const std::shared_ptr<Connection>& c, int side) {
   if (end.closed || end.broken) return;
   end.broken = true;
   end.received.clear();
-  try_read(c, side);
-  pump(c, side);
+  wake(c, side);
 }
 
 void SimNet::close(const std::shared_ptr<Connection>& c, int side) {
@@ -310,17 +320,14 @@ void SimNet::close(const std::shared_ptr<Connection>& c, int side) {
   bool lost = !end.received.empty() || end.writer != nullptr;
   end.received.clear();
   if (end.reader != nullptr || end.writer != nullptr) {
-    schedule(end, sim_.after_us(0, 20), [this, c, side] {
-      try_read(c, side);
-      pump(c, side);
-    });
+    schedule(end, sim_.after_us(0, 20), [this, c, side] { wake(c, side); });
   }
   if (end.broken) return;
   if (lost) return break_later(c, 1 - side);
   auto& peer = c->ends[1 - side];
   schedule(peer, arrival(peer), [this, c, side] {
     c->ends[1 - side].peer_finished = true;
-    try_read(c, 1 - side);
+    wake(c, 1 - side);
   });
 }
 

@@ -65,6 +65,8 @@ class SimNet {
   void pump(const std::shared_ptr<Connection>& c, int side);
   void try_read(const std::shared_ptr<Connection>& c, int side);
   void receive(const std::shared_ptr<Connection>& c, int side, ByteBuffer bytes);
+  /// Lets the end's loop look at what has changed.
+  void wake(const std::shared_ptr<Connection>& c, int side);
   void break_later(const std::shared_ptr<Connection>& c, int side);
   void break_now(const std::shared_ptr<Connection>& c, int side);
 
