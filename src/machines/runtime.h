@@ -184,10 +184,11 @@ class Runtime {
     host_.at_turn_end([this, alive = alive_] {
       if (!*alive) return;
       append_armed_ = false;
-      append_gathered();
+      if (append_gathered()) committed(log_.committed());
     });
   }
-  /// False if that failed.
+  /// False if that failed. Releases nothing: a decision that waits for room in the batch must not
+  /// be overtaken by commands that a released answer brings.
   bool append_gathered() {
     if (gathered_.empty()) return state_ == RuntimeState::kActive;
     const Offset predicted = next_offset();
@@ -201,8 +202,7 @@ class Runtime {
     gathered_.clear();
     gathered_bytes_ = 0;
     for (Parked& p : parked_) p.appended = true;
-    committed(log_.committed());
-    return state_ == RuntimeState::kActive;
+    return true;
   }
 
   void release(Response& response, const std::vector<TimerOrder>& timers, Done& done) {

@@ -8,7 +8,7 @@
 //   step.start(...);
 //   while (auto ready = step.take()) {
 //     if (ready->persist) { write quorum-state durably; step.persisted(); }
-//     if (ready->append) { append that control batch at ready->append->base; }
+//     if (ready->append) { append that control batch at ready->append->base; step.appended(end); }
 //     if (ready->committed) { everything below may be shown }
 //     if (ready->role) { tell the controller }
 //   }
@@ -129,7 +129,9 @@ class Step {
   void resign();
 
   /// Whether a proposal may be appended at `end()`.
-  bool can_propose() const { return role_ == Role::kLeader && !to_append_; }
+  bool can_propose() const {
+    return role_ == Role::kLeader && epoch_start_ != kNoOffset && end_ > epoch_start_;
+  }
   Role role() const { return role_; }
   LeaderEpoch epoch() const { return state_.epoch; }
   BrokerId leader() const { return state_.leader; }
@@ -144,7 +146,6 @@ class Step {
   explicit Step(StepStart start);
   void become_candidate();
   void become_leader();
-  void advance();
   bool must_write_voters() const;
 
   BrokerId node_;
