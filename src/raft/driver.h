@@ -22,6 +22,7 @@
 #include "base/uuid.h"
 #include "io/io.h"
 #include "log/log.h"
+#include "raft/batch.h"
 #include "raft/snapshot.h"
 #include "raft/step.h"
 
@@ -64,7 +65,8 @@ class Listener {
   virtual void on_leader(LeaderEpoch epoch) = 0;
   /// Everything below `end` is committed and has come through on_batch.
   virtual void on_committed(Offset end) = 0;
-  /// A snapshot is due: answer with `Driver::write_snapshot`, now or when the image allows.
+  /// A snapshot is due: answer with `Driver::write_snapshot`, if the image allows. Asked again
+  /// after every commit until one is being written.
   virtual void on_snapshot_due() = 0;
   /// The metadata log cannot go on (its disk failed, a record cannot be read): the process must
   /// stop.
@@ -103,9 +105,9 @@ class Driver {
   }
   size_t batch_bytes_max() const { return kBatchBytesMax; }
 
-  /// Hands everything that is committed to `sink` once more, snapshot first: for a machine that
-  /// starts anew. `from_snapshot` is called before the first batch of a snapshot.
-  Result<void> read_committed(const BatchSink& sink) const;
+  /// Reads everything committed once more, for a machine that starts anew: the batches of the
+  /// newest snapshot (their offsets count from 0), then those of the log behind it.
+  Result<void> read_committed(const BatchSink& snapshot, const BatchSink& log) const;
 
   // ---- snapshots
   /// Makes calls produce framed records.
@@ -137,11 +139,11 @@ class Driver {
   Result<void> deliver(Offset up_to);
   void start_sync();
   void on_synced(const log::SyncTicket& ticket, Result<void> result);
-  void pump();
   void failed(const Error& error);
   void arm_snapshot_timer();
   void snapshot_written(SnapshotId id, Result<void> result);
-  void clean_up();
+  Result<void> clean_up();
+  bool snapshot_due() const;
 
   DriverOptions options_;
   Listener& listener_;
@@ -154,7 +156,6 @@ class Driver {
   bool voters_in_log_ = false;
 
   Offset delivered_{0};  // next offset to hand to the listener
-  Offset told_{0};       // last on_committed
   bool leader_told_ = false;
   bool syncing_ = false;
   bool failed_ = false;
@@ -162,7 +163,7 @@ class Driver {
 
   uint64_t bytes_since_snapshot_ = 0;
   bool writing_snapshot_ = false;
-  bool snapshot_asked_ = false;
+  bool due_by_time_ = false;
   io::TimerId snapshot_timer_ = io::TimerId::kNone;
   /// Callbacks that outlive the driver look here first.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

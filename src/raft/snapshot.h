@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +17,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "io/io.h"
+#include "raft/batch.h"
 #include "raft/step.h"
 
 namespace odradek::raft {
@@ -34,19 +34,6 @@ struct SnapshotId {
   static std::optional<SnapshotId> parse(std::string_view file_name);
 };
 
-/// A batch of the metadata log or of a snapshot, as its reader sees it. `values` are views that
-/// are good until the callback returns; a control batch has none.
-struct Batch {
-  Offset base;
-  Offset last;
-  LeaderEpoch epoch;
-  WallMs appended;
-  bool control = false;
-  std::vector<ByteView> values;  // framed metadata records
-  size_t bytes = 0;              // on disk
-};
-using BatchSink = std::function<Result<void>(const Batch&)>;
-
 /// What the control batches of a snapshot say.
 struct SnapshotContent {
   WallMs last_timestamp = kNoTimestamp;  // of the last batch that it stands for
@@ -58,6 +45,9 @@ struct SnapshotContent {
 /// header or footer are missing or a checksum is wrong.
 Result<SnapshotContent> read_snapshot(io::Disk& disk, const std::string& path,
                                       const BatchSink& sink);
+
+/// Reads its first batch only.
+Result<SnapshotContent> read_snapshot_header(io::Disk& disk, const std::string& path);
 
 /// Writes one. Until `finish` the file carries a name that readers ignore.
 class SnapshotWriter {
