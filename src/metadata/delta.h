@@ -1,6 +1,7 @@
 // Delta: what changed between two images, as the parts of a broker need to know it.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -50,7 +51,10 @@ struct Delta {
       for (size_t i = 0; i < std::max(old_size, new_size); i++) {
         const Partition* old_one = i < old_size ? change.before->partitions[i].get() : nullptr;
         const Partition* new_one = i < new_size ? change.after->partitions[i].get() : nullptr;
-        if (old_one != new_one) f(change, static_cast<int32_t>(i), old_one, new_one);
+        if (old_one == new_one) continue;
+        if (from_snapshot && old_one != nullptr && new_one != nullptr && *old_one == *new_one)
+          continue;
+        f(change, static_cast<int32_t>(i), old_one, new_one);
       }
     }
   }

@@ -4,6 +4,7 @@
 // whoever reads the log feeds it, in order, what is below the high watermark.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -14,7 +15,7 @@ namespace odradek::metadata {
 
 class Loader {
  public:
-  explicit Loader(ImagePtr base = nullptr) : builder_(std::move(base)) {}
+  explicit Loader(ImagePtr base = nullptr);
 
   /// Applies the records of one committed batch. `last` tells the batch's last offset (control and
   /// empty batches have one too), epoch and append time. An error is final: the image cannot be
@@ -30,8 +31,11 @@ class Loader {
   Offset last_offset() const { return last_.offset; }
 
  private:
-  ImageBuilder builder_;
-  std::optional<Publication> snapshot_;
+  Result<void> one(const Record& record);
+
+  ImagePtr shown_;  // what `take` gave last
+  std::unique_ptr<ImageBuilder> builder_;
+  bool replaces_ = false;  // the builder holds a snapshot that nobody has seen
   Provenance last_;
   bool moved_ = false;
   bool in_transaction_ = false;
