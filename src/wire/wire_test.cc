@@ -5,6 +5,7 @@
 #include "wire/frame.h"
 #include "wire/framed_record.h"
 #include "wire/gen/fetch.h"
+#include "wire/gen/find_coordinator.h"
 #include "wire/gen/group_offset_commit.h"
 #include "wire/gen/metadata.h"
 #include "wire/gen/partition_change_record.h"
@@ -201,6 +202,20 @@ TEST(Frame, RequestHeadersOfBothKinds) {
     EXPECT_EQ(back.acks, -1);
     EXPECT_TRUE(r.expect_end("ProduceRequest", version));
   }
+}
+
+TEST(Frame, TheExampleOfTheDocumentation) {
+  // docs/formats/wire.md
+  FindCoordinatorRequest request;
+  request.key = "g";
+  Writer w;
+  encode_request_frame(w, request, 3, 7, "me");
+  EXPECT_EQ(w.take(),
+            bytes({0, 0, 0, 0x11, 0, 0x0a, 0, 3, 0, 0, 0, 7, 0, 2, 0x6d, 0x65, 0, 2, 0x67, 0, 0}));
+  Writer classic;
+  encode_request_frame(classic, request, 2, 7, "me");
+  EXPECT_EQ(classic.take(),
+            bytes({0, 0, 0, 0x10, 0, 0x0a, 0, 2, 0, 0, 0, 7, 0, 2, 0x6d, 0x65, 0, 1, 0x67, 0}));
 }
 
 TEST(Frame, UnknownApisAreRefused) {

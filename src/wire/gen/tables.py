@@ -10,8 +10,7 @@ def upper_camel(name):
 
 def error_codes(path):
     codes, infos = [], []
-    for code, name, retriable, _refresh, *text in rows(path):
-        message = text[0] if text else name.lower().replace("_", " ")
+    for code, name, retriable, _refresh, message in rows(path):
         codes.append(f"  k{upper_camel(name)} = {code},")
         flag = "true" if retriable == "retriable" else "false"
         infos.append(f'    {{"{name}", {flag}, "{message}"}},  // {code}')
