@@ -334,10 +334,14 @@ const MessageInfo* find_message(std::string_view name) {
   return it != all.end() && (*it)->name == name ? *it : nullptr;
 }
 
-const MessageInfo* find_message(MessageKind kind, int16_t key) {
+const MessageInfo* find_record(Domain domain, MessageKind kind, int16_t type) {
   for (const MessageInfo* m : all_messages())
-    if (m->kind == kind && m->key == key) return m;
+    if (m->domain == domain && m->kind == kind && m->key == type) return m;
   return nullptr;
+}
+
+const MessageInfo* find_message(MessageKind kind, int16_t api_key) {
+  return find_record(Domain::kNone, kind, api_key);
 }
 
 std::string to_json(const MessageInfo& info, const void* message, int16_t version) {

@@ -72,9 +72,21 @@ struct StructInfo {
 
 enum class MessageKind : uint8_t { kRequest, kResponse, kHeader, kKey, kValue, kData };
 
+/// Where a stored record lives: types are numbered anew in each.
+enum class Domain : uint8_t {
+  kNone,
+  kMetadata,
+  kGroup,
+  kTransaction,
+  kShare,
+  kRemoteLog,
+  kControl,
+};
+
 struct MessageInfo {
   std::string_view name;
   MessageKind kind;
+  Domain domain;
   int16_t key;  // API key, or record type; −1
   int16_t min;
   int16_t max;
@@ -91,8 +103,10 @@ struct MessageInfo {
 std::span<const MessageInfo* const> all_messages();
 /// Null if there is none of that name.
 const MessageInfo* find_message(std::string_view name);
-/// The request or response of an API; null for keys without one.
-const MessageInfo* find_message(MessageKind kind, int16_t key);
+/// The request or response (`kind`) of an API; null for keys without one.
+const MessageInfo* find_message(MessageKind kind, int16_t api_key);
+/// The key or value (`kind`) of a record type; null for types that do not exist.
+const MessageInfo* find_record(Domain domain, MessageKind kind, int16_t type);
 
 std::string to_json(const MessageInfo& info, const void* message, int16_t version);
 Result<void> from_json(const MessageInfo& info, void* message, std::string_view text,

@@ -48,8 +48,8 @@ void framed_record(ByteView input) {
   wire::Reader r(input, arena);
   const auto header = wire::decode_framed_header(r);
   if (!header || header->type > INT16_MAX) return;
-  const auto* info =
-      wire::find_message(wire::MessageKind::kValue, static_cast<int16_t>(header->type));
+  const auto* info = wire::find_record(wire::Domain::kMetadata, wire::MessageKind::kValue,
+                                       static_cast<int16_t>(header->type));
   if (info != nullptr) decode_and_back(*info, header->version, r.rest());
 }
 

@@ -125,6 +125,7 @@ void check_prefix(const json::object& v, const MessageInfo& info, int16_t versio
     ASSERT_TRUE(header) << id << header.error().message;
     EXPECT_EQ(header->type, info.key) << id;
     EXPECT_EQ(header->version, version) << id;
+    EXPECT_EQ(wire::find_record(info.domain, info.kind, info.key), &info) << id;
     w.uvarint(1);
     w.uvarint(static_cast<uint32_t>(info.key));
     w.uvarint(static_cast<uint32_t>(version));

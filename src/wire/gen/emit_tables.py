@@ -7,6 +7,9 @@ KINDS = {"bool": "kBool", "int8": "kInt8", "int16": "kInt16", "uint16": "kUint16
          "uint32": "kUint32", "int64": "kInt64", "float64": "kFloat64", "string": "kString",
          "bytes": "kBytes", "records": "kBytes", "uuid": "kUuid"}
 
+DOMAINS = {None: "kNone", "metadata": "kMetadata", "group": "kGroup", "transaction": "kTransaction",
+           "share": "kShare", "remote-log": "kRemoteLog", "control": "kControl"}
+
 
 def span(versions):
     return (min(versions), max(versions)) if versions else (0, -1)
@@ -37,7 +40,8 @@ class TableEmitter:
         ops = ", ".join(f"MessageOps<{m.name}>::{x}" for x in ("make", "encode", "decode"))
         low, high = span(m.versions)
         o += [f"constexpr MessageInfo k{m.name}_info = {{",
-              f'    "{m.name}", MessageKind::k{m.kind.capitalize()}, {key}, {low}, {high},',
+              f'    "{m.name}", MessageKind::k{m.kind.capitalize()}, Domain::{DOMAINS[m.domain]}, {key},',
+              f"    {low}, {high},",
               f"    {min(m.flexible, default=NO_FLEXIBLE)}, {unstable}, &{self.table(m.root)}, {ops}}};",
               "}  // namespace", f"const MessageInfo& {m.name}::info() {{ return k{m.name}_info; }}", ""]
         return o

@@ -91,7 +91,7 @@ class Message:
         self.unstable_latest = False
         self.root = Struct(name)
         self.structs = {}  # by name, in order of appearance
-        self.api_key = self.record_type = self.stem = None
+        self.api_key = self.record_type = self.domain = None
 
     def struct(self, name):
         if name not in self.structs:
@@ -128,7 +128,7 @@ class File:
 
     def __init__(self, path, domain):
         self.path, self.messages = path, []
-        self.api_key = self.record = None
+        self.api_key = self.record = self.record_domain = None
         self._stack = []  # (indent, Struct, or Field whose struct may follow)
         for number, line in enumerate(path.read_text().splitlines(), 1):
             try:
@@ -171,12 +171,12 @@ class File:
         if words[0] == "api":
             self.api_key = int(words[1])
         elif words[0] == "record":
-            self.record = int(words[2])
+            self.record_domain, self.record = words[1], int(words[2])
         elif words[0] == "message":
             attrs = dict(w.partition("=")[::2] for w in words[3:])
             m = Message(words[1], words[2], attrs["versions"], attrs["flexible"])
             m.unstable_latest = "unstable-latest" in attrs
-            m.api_key, m.record_type = self.api_key, self.record
+            m.api_key, m.record_type, m.domain = self.api_key, self.record, self.record_domain
             self.messages.append(m)
             self._stack = [(0, m.root)]
         elif words[0] == "struct":
