@@ -1,0 +1,47 @@
+// TxnIndex: the aborted transactions of a segment (`.txnindex`). The file exists only if there are
+// any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "io/io.h"
+
+namespace odradek::log {
+
+struct AbortedEntry {
+  ProducerId producer;
+  Offset first;
+  Offset last;         // of the marker
+  Offset last_stable;  // last stable offset when the marker was written
+  bool operator==(const AbortedEntry&) const = default;
+};
+
+class TxnIndex {
+ public:
+  TxnIndex(io::Disk& disk, std::string path, uint64_t file_bytes);
+
+  bool exists() const { return exists_; }
+  const std::string& path() const { return path_; }
+  Result<void> add(const AbortedEntry& entry);
+  /// kCorrupt for an unknown version; a piece of an entry at the end is left out.
+  Result<std::vector<AbortedEntry>> entries();
+  /// Drops entries whose last offset is at or above `offset`.
+  Result<void> truncate_to(Offset offset);
+  /// The open file, for a sync; null if there is none.
+  Result<std::shared_ptr<io::File>> file();
+  void renamed(std::string path);
+
+ private:
+  io::Disk& disk_;
+  std::string path_;
+  bool exists_;
+  uint64_t size_;
+  std::shared_ptr<io::File> file_;
+};
+
+}  // namespace odradek::log
