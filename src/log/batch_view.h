@@ -22,6 +22,7 @@ class BatchView {
   int8_t magic() const { return static_cast<int8_t>(at_[16]); }
   uint32_t crc() const { return load_be<uint32_t>(at_ + 17); }
   int16_t attributes() const { return load_be<int16_t>(at_ + 21); }
+  WallMs base_timestamp() const { return WallMs(load_be<int64_t>(at_ + 27)); }
   int32_t last_offset_delta() const { return load_be<int32_t>(at_ + 23); }
   WallMs max_timestamp() const { return WallMs(load_be<int64_t>(at_ + 35)); }
   ProducerId producer_id() const { return ProducerId(load_be<int64_t>(at_ + 43)); }
@@ -47,6 +48,7 @@ class BatchView {
   bool plausible() const {
     return magic() == 2 && length() >= static_cast<int32_t>(kBatchHeaderSize) - 12 &&
            base_offset().value >= 0 && last_offset_delta() >= 0 && count() >= 0 &&
+           int64_t{count()} <= int64_t{last_offset_delta()} + 1 &&
            base_offset().value <= INT64_MAX - last_offset_delta() - 1;
   }
 

@@ -77,7 +77,8 @@ enum class AppendOrigin {
 /// What became of an append.
 struct AppendResult {
   /// kNone, or a refusal that left the log as it was: OUT_OF_ORDER_SEQUENCE_NUMBER,
-  /// INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED, INVALID_TXN_STATE, INVALID_RECORD.
+  /// INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED, INVALID_TXN_STATE,
+  /// RECORD_LIST_TOO_LARGE (more than a segment holds).
   wire::ErrorCode error{};
   /// The batch was there already (one of the last five of its producer); the offsets are those of
   /// the first time and nothing was written.
@@ -97,7 +98,8 @@ struct ReadOptions {
 };
 
 /// A run of batches of one segment, as Apache returns them: it begins with the batch that holds
-/// the offset asked for and may end in the middle of a batch, never of the first if at_least_one.
+/// the offset asked for and may end in the middle of a batch, but not of the first one: if that
+/// does not fit into max_bytes, nothing is returned, or with at_least_one the whole of it.
 struct ReadResult {
   /// kNone or OFFSET_OUT_OF_RANGE (below start, above end).
   wire::ErrorCode error{};
@@ -148,7 +150,8 @@ struct AbortedTransaction {
 struct SyncTicket {
   std::vector<std::shared_ptr<io::File>> files;
   Offset end;
-  uint64_t generation = 0;
+  uint64_t generation = 0;     // of the log's end: a truncation begins a new one
+  uint64_t epoch_version = 0;  // of the leader epochs that are among the files
 };
 
 /// What retention did.
@@ -236,7 +239,8 @@ class Log {
   /// Removes whole segments below the log start offset and, with the delete policy, those that
   /// break retention.ms or retention.bytes. Never at or above the high watermark.
   Result<Removed> apply_retention(WallMs now, Offset high_watermark);
-  /// Removes everything at and above `offset`. True if there was something.
+  /// Removes everything at and above `offset`. True if there was something. The owner writes
+  /// recovery-point-offset-checkpoint before it appends again: what follows is not on the device.
   Result<bool> truncate_to(Offset offset);
   /// Empties the log; it then starts and ends at `offset`.
   Result<void> truncate_fully_and_start_at(Offset offset);
@@ -245,9 +249,6 @@ class Log {
   /// Starts a new segment if the active one holds anything.
   Result<void> roll(WallMs now);
 
-  /// Brings the checkpoint files of the folder up to date with memory; before the directory's
-  /// recovery points are written. Cheap if nothing has changed.
-  Result<void> write_checkpoints();
   /// Syncs, writes producer snapshot and indexes as Apache expects them after a clean stop. Only
   /// the destructor may follow. (Without it: as after kill -9.)
   Result<void> close();

@@ -472,10 +472,15 @@ void MemoryDisk::sync_everything() {
   walk(walk, *root_);
 }
 
-uint64_t MemoryDisk::write_mark(io::File& file) { return dynamic_cast<MemoryFile&>(file).mark(); }
+// What is handed to a SyncQueue may also be something else with a `sync` (a directory).
+uint64_t MemoryDisk::write_mark(io::File& file) {
+  auto* memory = dynamic_cast<MemoryFile*>(&file);
+  return memory == nullptr ? 0 : memory->mark();
+}
 
 Result<void> MemoryDisk::sync_up_to(io::File& file, uint64_t mark) {
-  return dynamic_cast<MemoryFile&>(file).sync_up_to(mark);
+  auto* memory = dynamic_cast<MemoryFile*>(&file);
+  return memory == nullptr ? file.sync() : memory->sync_up_to(mark);
 }
 
 }  // namespace odradek::sim

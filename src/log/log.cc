@@ -1,0 +1,294 @@
+#include "log/log.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "log/batch_view.h"
+#include "log/directory_file.h"
+#include "log/file_names.h"
+#include "log/log_dir.h"
+#include "log/log_impl.h"
+
+namespace odradek::log {
+
+using wire::ErrorCode;
+
+std::string TopicPartition::to_string() const { return fmt::format("{}-{}", topic, index.value); }
+
+Log::Impl::Impl(LogOptions& options)
+    : partition(options.partition),
+      context{.disk = *options.disk,
+              .folder = std::move(options.folder),
+              .config = options.config,
+              .logger = options.logger},
+      start(options.start),
+      random(options.random) {}
+
+size_t Log::Impl::floor_segment(Offset offset) const {
+  auto above = std::upper_bound(segments.begin(), segments.end(), offset,
+                                [](Offset o, const auto& s) { return o < s->base(); });
+  return above == segments.begin() ? 0 : static_cast<size_t>(above - segments.begin()) - 1;
+}
+
+Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Log::~Log() = default;
+
+const TopicPartition& Log::partition() const { return impl_->partition; }
+const Uuid& Log::topic_id() const { return impl_->topic_id; }
+const std::string& Log::folder() const { return impl_->context.folder; }
+const LogConfig& Log::config() const { return impl_->context.config; }
+void Log::set_config(const LogConfig& config) { impl_->context.config = config; }
+
+Offset Log::start() const { return impl_->start; }
+Offset Log::end() const { return impl_->end; }
+Offset Log::durable_end() const { return impl_->durable_end; }
+uint64_t Log::size() const { return impl_->bytes; }
+int Log::segment_count() const { return static_cast<int>(impl_->segments.size()); }
+
+Offset Log::recovery_point() const {
+  auto unsaved = impl_->epochs.unsaved_from();
+  return unsaved ? std::min(*unsaved, impl_->durable_end) : impl_->durable_end;
+}
+
+// ---- append
+
+Result<AppendResult> Log::append_as_leader(MutableBytes batches, LeaderEpoch epoch,
+                                           AppendOrigin origin, WallMs now) {
+  Offset first = impl_->end;
+  Offset next = first;
+  WallMs max_timestamp = kNoTimestamp;
+  for (size_t at = 0; at < batches.size();) {
+    auto batch = first_batch(batches.subspan(at));
+    if (!batch) return fail(Errc::kInvalid, "append: not a row of whole record batches");
+    store_be<int64_t>(batches.data() + at, next.value);
+    store_be<int32_t>(batches.data() + at + 12, epoch.value);
+    next = batch->last_offset() + int64_t{1};
+    max_timestamp = std::max(max_timestamp, batch->max_timestamp());
+    at += batch->size();
+  }
+  return impl_->append(batches, first, next - int64_t{1}, max_timestamp, origin, now);
+}
+
+Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
+  std::optional<Offset> first;
+  Offset last = impl_->end - int64_t{1};
+  WallMs max_timestamp = kNoTimestamp;
+  for (size_t at = 0; at < batches.size();) {
+    auto batch = first_batch(batches.subspan(at));
+    if (!batch) return fail(Errc::kInvalid, "append: not a row of whole record batches");
+    if (batch->base_offset() <= last) {
+      return fail(Errc::kInvalid, fmt::format("append: offset {} is not above {}",
+                                              batch->base_offset().value, last.value));
+    }
+    if (!first) first = batch->base_offset();
+    last = batch->last_offset();
+    max_timestamp = std::max(max_timestamp, batch->max_timestamp());
+    at += batch->size();
+  }
+  return impl_->append(batches, first.value_or(impl_->end), last, max_timestamp,
+                       AppendOrigin::kReplication, now);
+}
+
+namespace {
+
+/// Runs the batches through the producer checks; what they change waits for commit().
+AppendResult check_producers(ProducerState& producers, ByteView batches, AppendOrigin origin) {
+  producers.begin();
+  for (size_t at = 0; at < batches.size();) {
+    BatchView batch(batches.data() + at);
+    if (batch.has_producer()) {
+      if (origin == AppendOrigin::kClient) {
+        if (auto before = producers.find_duplicate(batch)) {
+          return AppendResult{.error = ErrorCode::kNone,
+                              .duplicate = true,
+                              .first = before->first_offset(),
+                              .last = before->last_offset,
+                              .append_time = before->timestamp};
+        }
+      }
+      ErrorCode error = producers.prepare(batch, batches.subspan(at, batch.size()), origin);
+      if (error != ErrorCode::kNone) return AppendResult{.error = error};
+    }
+    at += batch.size();
+  }
+  return AppendResult{};
+}
+
+}  // namespace
+
+Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset last,
+                                       WallMs max_timestamp, AppendOrigin origin, WallMs now) {
+  if (broken) return fail(Errc::kIo, context.folder + ": an earlier failed write was not undone");
+  if (batches.empty()) return fail(Errc::kInvalid, "append: no batches");
+  if (batches.size() > static_cast<size_t>(context.config.segment_bytes)) {
+    return AppendResult{.error = ErrorCode::kRecordListTooLarge};
+  }
+  AppendResult result = check_producers(producers, batches, origin);
+  if (result.error != ErrorCode::kNone || result.duplicate) return result;
+
+  auto roll = active().should_roll(batches.size(), max_timestamp, last, now);
+  if (!roll) return std::unexpected(roll.error());
+  if (*roll) {
+    if (auto r = roll_to(first, now); !r) return std::unexpected(r.error());
+  }
+  Segment& segment = active();
+  uint64_t position = segment.size();
+  if (auto r = segment.append(batches); !r) {
+    broken = segment.broken();
+    return std::unexpected(r.error());
+  }
+  touched = true;
+  data_unsynced = true;
+  bytes += batches.size();
+  end = last + int64_t{1};
+  for (size_t at = 0; at < batches.size();) {
+    BatchView batch(batches.data() + at);
+    if (batch.leader_epoch() > epochs.latest()) {
+      epochs.assign(batch.leader_epoch(), batch.base_offset());
+    }
+    recent.add(BatchAt{position + at, batch.size(), batch.base_offset(), batch.last_offset()});
+    at += batch.size();
+  }
+  for (const AbortedEntry& aborted : producers.commit()) {
+    // Recovery writes the index of aborted transactions anew; until then a reader of committed
+    // records must not see wrong ones.
+    if (auto r = segment.txn_index().add(aborted); !r) {
+      broken = true;
+      return std::unexpected(r.error());
+    }
+  }
+  BatchView head(batches.data());
+  result.first = first;
+  result.last = last;
+  if (head.is_log_append_time()) result.append_time = head.max_timestamp();
+  return result;
+}
+
+// ---- sync
+
+bool Log::unsynced() const {
+  const Impl& i = *impl_;
+  return i.data_unsynced || i.folder_unsynced || i.parent_unsynced || !i.unsynced_files.empty();
+}
+
+// The file may be renamed before its content is durable: if a power loss takes it, recovery finds
+// the epochs in the batches, since the recovery point waits for the sync.
+Result<void> Log::Impl::write_epochs() {
+  std::string file = path(kEpochCheckpointFile);
+  std::string text = epoch_checkpoint_text(epochs.entries());
+  if (auto r = write_text_file(context.disk, file, text, false); !r) return r;
+  auto opened = context.disk.open(file, io::OpenMode::kWrite);
+  if (!opened) return std::unexpected(opened.error());
+  unsynced_files.push_back(std::move(*opened));
+  folder_unsynced = true;
+  epoch_version_written = epochs.version();
+  return {};
+}
+
+SyncTicket Log::take_unsynced() {
+  Impl& i = *impl_;
+  if (i.epochs.unsaved_from() && i.epoch_version_written != i.epochs.version()) {
+    if (auto r = i.write_epochs(); !r) {
+      i.context.logger.warn("{}: {}", i.partition.to_string(), r.error().message);
+    }
+  }
+  SyncTicket ticket{.files = std::move(i.unsynced_files),
+                    .end = i.end,
+                    .generation = i.generation,
+                    .epoch_version = i.epoch_version_written};
+  i.unsynced_files.clear();
+  if (i.data_unsynced) {
+    if (auto file = i.active().file()) ticket.files.push_back(std::move(*file));
+  }
+  if (i.folder_unsynced) {
+    ticket.files.push_back(std::make_shared<DirectoryFile>(i.context.disk, i.context.folder));
+  }
+  if (i.parent_unsynced) {
+    ticket.files.push_back(
+        std::make_shared<DirectoryFile>(i.context.disk, parent_folder(i.context.folder)));
+  }
+  i.data_unsynced = i.folder_unsynced = i.parent_unsynced = false;
+  return ticket;
+}
+
+void Log::synced(const SyncTicket& ticket) {
+  Impl& i = *impl_;
+  if (ticket.epoch_version == i.epochs.version()) i.epochs.mark_saved();
+  if (ticket.generation != i.generation) return;  // the log has been cut since
+  i.durable_end = std::max(i.durable_end, ticket.end);
+  ODRADEK_CHECK(i.durable_end <= i.end);
+}
+
+Result<void> Log::sync() {
+  SyncTicket ticket = take_unsynced();
+  for (auto& file : ticket.files) {
+    if (auto r = file->sync(); !r) return r;
+  }
+  synced(ticket);
+  return {};
+}
+
+Result<void> Log::close() {
+  Impl& i = *impl_;
+  if (i.touched) {
+    auto files = i.active().finish();
+    if (!files) return std::unexpected(files.error());
+    for (auto& f : *files) i.unsynced_files.push_back(std::move(f));
+    if (auto r = i.write_snapshot(i.end); !r) return r;
+    i.folder_unsynced = true;
+  } else if (i.epochs.unsaved_from()) {
+    // Thousands of idle partitions get a new epoch at every start: not worth a sync each. If a
+    // power loss takes the file, opening finds the epochs in the batches.
+    return write_text_file(i.context.disk, i.path(kEpochCheckpointFile),
+                           epoch_checkpoint_text(i.epochs.entries()), false);
+  }
+  return unsynced() ? sync() : Result<void>{};
+}
+
+// ---- leader epochs
+
+LeaderEpoch Log::latest_epoch() const { return impl_->epochs.latest(); }
+
+void Log::assign_epoch(LeaderEpoch epoch) {
+  if (epoch <= impl_->epochs.latest()) return;
+  impl_->epochs.assign(epoch, impl_->end);
+}
+
+EpochEnd Log::end_offset_for_epoch(LeaderEpoch requested) const {
+  return impl_->epochs.end_offset_for(requested, impl_->end);
+}
+
+LeaderEpoch Log::epoch_at(Offset offset) const { return impl_->epochs.epoch_at(offset); }
+const std::vector<EpochEntry>& Log::epochs() const { return impl_->epochs.entries(); }
+
+// ---- producers
+
+Offset Log::last_stable_offset(Offset high_watermark) {
+  impl_->producers.on_high_watermark(high_watermark);
+  auto unstable = impl_->producers.first_unstable();
+  if (!unstable) return high_watermark;
+  return std::min(high_watermark, std::max(*unstable, impl_->start));
+}
+
+std::vector<ProducerInfo> Log::producers() const {
+  std::vector<ProducerInfo> all;
+  for (const ProducerEntry& e : impl_->producers.entries()) {
+    all.push_back(ProducerInfo{.id = e.id,
+                               .epoch = e.epoch,
+                               .last_sequence = e.last_sequence(),
+                               .last_timestamp = e.last_timestamp,
+                               .coordinator_epoch = e.coordinator_epoch,
+                               .transaction_start = e.transaction_start});
+  }
+  return all;
+}
+
+void Log::expire_producers(WallMs now) {
+  impl_->producers.expire(now, impl_->context.config.producer_expiration);
+}
+
+std::vector<std::string> Log::take_doomed() { return std::exchange(impl_->doomed, {}); }
+
+}  // namespace odradek::log

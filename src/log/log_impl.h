@@ -1,0 +1,80 @@
+// Log::Impl: the inside of a Log, shared by the files that implement it (log.cc: appends and syncs;
+// log_read.cc; log_trim.cc: rolling, retention, truncation; log_open.cc: opening and recovery).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "log/epoch_cache.h"
+#include "log/log.h"
+#include "log/producer_state.h"
+#include "log/recent_batches.h"
+#include "log/segment.h"
+
+namespace odradek::log {
+
+struct Log::Impl {
+  explicit Impl(LogOptions& options);
+
+  // Constant after opening.
+  TopicPartition partition;
+  Uuid topic_id;
+  SegmentContext context;
+
+  // What is on disk. There is always at least one segment; the last one takes the appends.
+  std::vector<std::unique_ptr<Segment>> segments;  // ascending
+  std::vector<Offset> snapshots;                   // producer snapshots, ascending
+  uint64_t bytes = 0;                              // of all `.log` files
+  Offset start{0};
+  Offset end{0};
+  Offset durable_end{0};
+  EpochCache epochs;
+  ProducerState producers;
+  RecentBatches recent;  // of the last segment
+  uint64_t random = 0;   // for the jitter of segments to come
+
+  // What has not reached the device.
+  bool data_unsynced = false;    // the last segment's `.log`
+  bool folder_unsynced = false;  // names in the folder
+  bool parent_unsynced = false;  // the folder's own name
+  std::vector<std::shared_ptr<io::File>> unsynced_files;  // everything else
+  uint64_t generation = 0;
+  uint64_t epoch_version_written = 0;
+
+  std::vector<std::string> doomed;
+  bool touched = false;  // something was written since opening
+  bool broken = false;   // a failed write could not be undone; no more appends
+
+  Segment& active() { return *segments.back(); }
+  /// Index of the last segment whose base is at most `offset`; 0 if all lie above.
+  size_t floor_segment(Offset offset) const;
+  std::string path(std::string_view name) const { return context.folder + "/" + std::string(name); }
+
+  // log.cc
+  Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
+                              AppendOrigin origin, WallMs now);
+  Result<void> write_epochs();
+
+  // log_read.cc
+  Result<std::optional<BatchAt>> locate(size_t segment, Offset target);
+
+  // log_trim.cc
+  Result<void> roll_to(Offset base, WallMs now);
+  Result<void> add_segment(Offset base, WallMs now);
+  Result<void> write_snapshot(Offset at);
+  Result<void> drop_segments(size_t from, size_t count);
+  Result<void> drop_snapshots(Offset from, Offset to);
+
+  // log_open.cc
+  /// Producer state as of `to`: the last good snapshot, then the batches behind it.
+  Result<void> rebuild_producers(Offset to);
+};
+
+/// Walks the batch headers of a segment from `from` on (a batch boundary or the segment's base) to
+/// `to`, telling each batch and its first bytes.
+Result<void> for_each_batch(Segment& segment, Offset from, Offset to,
+                            const std::function<void(const BatchView&, ByteView)>& visit);
+
+}  // namespace odradek::log

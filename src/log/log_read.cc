@@ -1,0 +1,115 @@
+// Reading: by offset, by timestamp; aborted transactions.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "log/batch_walker.h"
+#include "log/log.h"
+#include "log/log_impl.h"
+
+namespace odradek::log {
+
+using wire::ErrorCode;
+
+Result<std::optional<BatchAt>> Log::Impl::locate(size_t segment, Offset target) {
+  if (segment + 1 == segments.size()) {
+    if (auto found = recent.locate(target)) return found;
+  }
+  return segments[segment]->locate(target);
+}
+
+Result<ReadResult> Log::read(Offset from, const ReadOptions& options) {
+  Impl& i = *impl_;
+  if (from < i.start || from > i.end) return ReadResult{.error = ErrorCode::kOffsetOutOfRange};
+  ReadResult result;
+  Offset bound = std::min(options.upper_bound, i.end);
+  if (from >= bound) return result;
+  // A segment may hold nothing at or behind `from` (compaction): then the next one does.
+  for (size_t n = i.floor_segment(from); n < i.segments.size(); n++) {
+    Segment& segment = *i.segments[n];
+    auto at = i.locate(n, from);
+    if (!at) return std::unexpected(at.error());
+    if (!*at) continue;
+    if ((*at)->last >= bound) return result;
+    uint64_t stop = segment.size();
+    if (bound < i.end && (n + 1 == i.segments.size() || bound < i.segments[n + 1]->base())) {
+      auto limit = i.locate(n, bound);
+      if (!limit) return std::unexpected(limit.error());
+      if (*limit) stop = (*limit)->position;
+    }
+    uint64_t length = options.max_bytes;
+    if (length < (*at)->size) length = options.at_least_one ? (*at)->size : 0;
+    length = std::min(length, stop - (*at)->position);
+    if (length == 0) return result;
+    auto file = segment.file();
+    if (!file) return std::unexpected(file.error());
+    result.piece.source = std::move(*file);
+    result.piece.position = (*at)->position;
+    result.piece.length = length;
+    result.segment_base = segment.base();
+    result.position = (*at)->position;
+    return result;
+  }
+  return result;
+}
+
+Result<ByteBuffer> read_piece(const Piece& piece) {
+  if (!piece.source) return ByteBuffer(piece.memory.begin(), piece.memory.end());
+  auto file = std::static_pointer_cast<io::File>(piece.source);
+  ByteBuffer bytes(piece.length);
+  auto n = file->read(piece.position, MutableBytes(bytes));
+  if (!n) return std::unexpected(n.error());
+  if (*n != bytes.size()) return fail(Errc::kCorrupt, file->path() + ": shorter than it was");
+  return bytes;
+}
+
+Result<TimestampOffset> Log::offset_for_timestamp(WallMs timestamp) {
+  Impl& i = *impl_;
+  for (auto& segment : i.segments) {
+    auto newest = segment->age_timestamp();
+    if (!newest) return std::unexpected(newest.error());
+    if (*newest < timestamp) continue;
+    auto position = segment->position_for_timestamp(timestamp, i.start);
+    if (!position) return std::unexpected(position.error());
+    return find_record(*segment, *position, timestamp, i.start);
+  }
+  return TimestampOffset{};
+}
+
+Result<TimestampOffset> Log::max_timestamp() {
+  Impl& i = *impl_;
+  Segment* newest = nullptr;
+  MaxTimestamp max;
+  for (auto& segment : i.segments) {
+    auto m = segment->max_timestamp();
+    if (!m) return std::unexpected(m.error());
+    if (m->timestamp > max.timestamp) {
+      max = *m;
+      newest = segment.get();
+    }
+  }
+  if (newest == nullptr) return TimestampOffset{};
+  auto position = newest->position_before(max.offset);
+  if (!position) return std::unexpected(position.error());
+  return find_record(*newest, *position, max.timestamp, i.start);
+}
+
+Result<std::vector<AbortedTransaction>> Log::aborted_transactions(Offset from,
+                                                                  Offset upper_bound) {
+  Impl& i = *impl_;
+  std::vector<AbortedTransaction> found;
+  for (size_t n = i.floor_segment(from); n < i.segments.size(); n++) {
+    auto entries = i.segments[n]->txn_index().entries();
+    if (!entries) return std::unexpected(entries.error());
+    for (const AbortedEntry& e : *entries) {
+      if (e.last >= from && e.first < upper_bound) {
+        found.push_back(AbortedTransaction{e.producer, e.first});
+      }
+      // Later ones began at or behind this offset.
+      if (e.last_stable >= upper_bound) return found;
+    }
+  }
+  return found;
+}
+
+}  // namespace odradek::log

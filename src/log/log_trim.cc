@@ -1,0 +1,212 @@
+// The ends of a log: rolling, retention, log start offset, truncation.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "log/file_names.h"
+#include "log/log.h"
+#include "log/log_impl.h"
+
+namespace odradek::log {
+
+namespace {
+/// A new number for the jitter of the next segment, from the last one (splitmix64).
+uint64_t next_random(uint64_t& state) {
+  uint64_t z = (state += 0x9E3779B97F4A7C15ULL);
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+  return z ^ (z >> 31);
+}
+}  // namespace
+
+// ---- rolling
+
+Result<void> Log::Impl::add_segment(Offset base, WallMs now) {
+  for (std::string_view suffix : {kLogSuffix, kIndexSuffix, kTimeIndexSuffix, kTxnIndexSuffix}) {
+    std::string leftover = path(file_name(base, suffix));
+    if (!context.disk.exists(leftover)) continue;
+    context.logger.warn("{} is in the way of a new segment and is removed", leftover);
+    if (auto r = context.disk.remove(leftover); !r) return r;
+  }
+  auto segment = std::make_unique<Segment>(context, base, SegmentFiles{}, now, next_random(random));
+  if (auto file = segment->file(); !file) return std::unexpected(file.error());
+  segments.push_back(std::move(segment));
+  recent.clear();
+  folder_unsynced = true;
+  touched = true;
+  return {};
+}
+
+Result<void> Log::Impl::roll_to(Offset base, WallMs now) {
+  Segment& old = active();
+  if (old.size() == 0 && old.base() == base) return {};
+  ODRADEK_CHECK(base > old.base());
+  auto files = old.finish();
+  if (!files) return std::unexpected(files.error());
+  auto file = old.file();
+  if (!file) return std::unexpected(file.error());
+  if (auto r = write_snapshot(base); !r) return r;
+  if (auto r = add_segment(base, now); !r) return r;
+  if (data_unsynced) files->push_back(std::move(*file));
+  for (auto& f : *files) unsynced_files.push_back(std::move(f));
+  data_unsynced = true;  // the new file itself
+  return {};
+}
+
+Result<void> Log::roll(WallMs now) { return impl_->roll_to(impl_->end, now); }
+
+Result<void> Log::Impl::write_snapshot(Offset at) {
+  if (!snapshots.empty() && snapshots.back() >= at) return {};
+  std::string file = path(file_name(at, kSnapshotSuffix));
+  auto opened = context.disk.open(file, io::OpenMode::kCreate);
+  if (!opened) return std::unexpected(opened.error());
+  ByteBuffer content = encode_snapshot(producers.entries());
+  if (auto r = (*opened)->truncate(0); !r) return r;
+  if (auto r = (*opened)->write(0, ByteView(content)); !r) return r;
+  snapshots.push_back(at);
+  unsynced_files.push_back(std::move(*opened));
+  folder_unsynced = true;
+  return {};
+}
+
+// ---- dropping
+
+Result<void> Log::Impl::drop_segments(size_t from, size_t count) {
+  context.page.reset();
+  for (size_t n = 0; n < count; n++) {
+    Segment& segment = *segments[from];
+    if (auto r = segment.doom(doomed); !r) return r;
+    bytes -= segment.size();
+    segments.erase(segments.begin() + static_cast<ptrdiff_t>(from));
+  }
+  if (count > 0) folder_unsynced = true;
+  return {};
+}
+
+// Snapshots with from ≤ offset < to.
+Result<void> Log::Impl::drop_snapshots(Offset from, Offset to) {
+  for (size_t n = 0; n < snapshots.size();) {
+    if (snapshots[n] < from || snapshots[n] >= to) {
+      n++;
+      continue;
+    }
+    if (auto r = context.disk.remove(path(file_name(snapshots[n], kSnapshotSuffix))); !r) return r;
+    snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(n));
+  }
+  return {};
+}
+
+Result<bool> Log::advance_start(Offset offset) {
+  Impl& i = *impl_;
+  if (offset > i.end) {
+    return fail(Errc::kInvalid, fmt::format("{}: log start offset {} is above the end {}",
+                                            i.partition.to_string(), offset.value, i.end.value));
+  }
+  if (offset <= i.start) return false;
+  i.start = offset;
+  i.durable_end = std::max(i.durable_end, offset);
+  i.epochs.truncate_from_start(offset);
+  i.producers.on_high_watermark(offset);
+  return true;
+}
+
+Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
+  Impl& i = *impl_;
+  const LogConfig& config = i.context.config;
+  uint64_t excess = 0;
+  if (config.delete_policy && config.retention_bytes >= 0 &&
+      i.bytes > static_cast<uint64_t>(config.retention_bytes)) {
+    excess = i.bytes - static_cast<uint64_t>(config.retention_bytes);
+  }
+  // Whole segments from the front, as long as one of the three rules asks for it.
+  size_t count = 0;
+  for (; count < i.segments.size(); count++) {
+    Segment& segment = *i.segments[count];
+    bool last = count + 1 == i.segments.size();
+    Offset upper = last ? i.end : i.segments[count + 1]->base();
+    if (upper > high_watermark || (last && segment.size() == 0)) break;
+    bool remove = !last && upper <= i.start;
+    if (config.delete_policy) {
+      if (!remove && excess >= segment.size() && excess > 0) remove = true;
+      if (!remove && config.retention_ms.value >= 0) {
+        auto age = segment.age_timestamp();
+        if (!age) return std::unexpected(age.error());
+        remove = now - *age > config.retention_ms.value;
+      }
+    }
+    if (!remove) break;
+    excess -= std::min(excess, segment.size());
+  }
+  if (count == 0) return Removed{};
+  if (count == i.segments.size()) {
+    if (auto r = i.roll_to(i.end, now); !r) return std::unexpected(r.error());
+  }
+  Offset new_front = i.segments[count]->base();
+  if (new_front > i.start) {
+    if (auto r = advance_start(new_front); !r) return std::unexpected(r.error());
+  }
+  uint64_t before = i.bytes;
+  if (auto r = i.drop_segments(0, count); !r) return std::unexpected(r.error());
+  if (auto r = i.drop_snapshots(Offset(0), new_front); !r) return std::unexpected(r.error());
+  return Removed{.segments = static_cast<int>(count), .bytes = before - i.bytes};
+}
+
+// ---- truncation
+
+Result<bool> Log::truncate_to(Offset offset) {
+  Impl& i = *impl_;
+  if (offset.value < 0) return fail(Errc::kInvalid, "truncate: a negative offset");
+  if (offset >= i.end) return false;
+  if (offset < i.segments.front()->base()) {
+    if (auto r = truncate_fully_and_start_at(offset); !r) return std::unexpected(r.error());
+    return true;
+  }
+  size_t keep = i.floor_segment(offset) + 1;
+  // Later segments first: a crash in between must not leave a hole.
+  while (i.segments.size() > keep) {
+    if (auto r = i.drop_segments(i.segments.size() - 1, 1); !r) return std::unexpected(r.error());
+  }
+  Segment& segment = i.active();
+  uint64_t before = segment.size();
+  if (auto r = segment.truncate_to(offset); !r) return std::unexpected(r.error());
+  i.bytes -= before - segment.size();
+  i.recent.clear();
+  i.end = offset;
+  i.start = std::min(i.start, offset);
+  i.durable_end = std::min(i.durable_end, offset);
+  i.generation++;
+  i.data_unsynced = true;
+  i.touched = true;
+  i.epochs.truncate_from_end(offset);
+  if (auto r = i.drop_snapshots(offset + int64_t{1}, Offset(INT64_MAX)); !r) {
+    return std::unexpected(r.error());
+  }
+  if (auto r = i.rebuild_producers(offset); !r) return std::unexpected(r.error());
+  return true;
+}
+
+Result<void> Log::truncate_fully_and_start_at(Offset offset) {
+  Impl& i = *impl_;
+  i.touched = true;
+  while (!i.segments.empty()) {
+    if (auto r = i.drop_segments(i.segments.size() - 1, 1); !r) {
+      i.broken = true;
+      return r;
+    }
+  }
+  if (auto r = i.drop_snapshots(Offset(0), Offset(INT64_MAX)); !r) return r;
+  i.producers.clear();
+  i.epochs.clear();
+  i.recent.clear();
+  i.start = i.end = i.durable_end = offset;
+  i.generation++;
+  i.data_unsynced = true;
+  if (auto r = i.add_segment(offset, WallMs(0)); !r) {
+    i.broken = true;
+    return r;
+  }
+  return {};
+}
+
+}  // namespace odradek::log
