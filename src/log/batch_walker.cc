@@ -35,7 +35,7 @@ Result<std::optional<BatchView>> BatchWalker::next() {
     if (buffered_ < kBatchHeaderSize) return corrupt("the file is shorter than it was");
   }
   BatchView batch(buffer_.data() + (position_ - buffer_at_));
-  if (!batch.plausible()) return corrupt("not a record batch");
+  if (!plausible(batch)) return corrupt("not a record batch");
   if (batch.size() > left) return corrupt("the batch is longer than the file");
   if (batch.base_offset() < least_) return corrupt("offsets go back");
   current_size_ = batch.size();

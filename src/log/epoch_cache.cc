@@ -17,8 +17,7 @@ void EpochCache::changed(Offset from) {
 void EpochCache::assign(LeaderEpoch epoch, Offset start) {
   if (epoch.value < 0 || start.value < 0) return;
   if (!entries_.empty() && entries_.back().epoch == epoch && start >= entries_.back().start) return;
-  while (!entries_.empty() &&
-         (entries_.back().epoch >= epoch || entries_.back().start >= start)) {
+  while (!entries_.empty() && (entries_.back().epoch >= epoch || entries_.back().start >= start)) {
     entries_.pop_back();
   }
   entries_.push_back(EpochEntry{epoch, start});

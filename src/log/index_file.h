@@ -21,8 +21,8 @@ namespace odradek::log {
 /// up neighbours. Shared by all indexes of a log, which empties it when it cuts or drops an index.
 struct IndexPage {
   static constexpr size_t kBytes = 4080;  // whole entries of both sizes
-  const void* owner = nullptr;  // the index; null: empty
-  size_t first = 0;             // number of the first entry
+  const void* owner = nullptr;            // the index; null: empty
+  size_t first = 0;                       // number of the first entry
   size_t count = 0;
   std::array<uint8_t, kBytes> bytes;
 };

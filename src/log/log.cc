@@ -24,12 +24,18 @@ Log::Impl::Impl(LogOptions& options)
               .config = options.config,
               .logger = options.logger},
       start(options.start),
-      random(options.random) {}
+      random(options.random),
+      now(options.now) {}
 
 size_t Log::Impl::floor_segment(Offset offset) const {
   auto above = std::upper_bound(segments.begin(), segments.end(), offset,
                                 [](Offset o, const auto& s) { return o < s->base(); });
   return above == segments.begin() ? 0 : static_cast<size_t>(above - segments.begin()) - 1;
+}
+
+Result<void> Log::Impl::usable() const {
+  if (!broken) return {};
+  return fail(Errc::kIo, context.folder + ": an earlier failed change could not be undone");
 }
 
 Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -44,7 +50,7 @@ void Log::set_config(const LogConfig& config) { impl_->context.config = config; 
 Offset Log::start() const { return impl_->start; }
 Offset Log::end() const { return impl_->end; }
 Offset Log::durable_end() const { return impl_->durable_end; }
-uint64_t Log::size() const { return impl_->bytes; }
+uint64_t Log::size() const { return impl_->log_bytes; }
 int Log::segment_count() const { return static_cast<int>(impl_->segments.size()); }
 
 Offset Log::recovery_point() const {
@@ -56,6 +62,7 @@ Offset Log::recovery_point() const {
 
 Result<AppendResult> Log::append_as_leader(MutableBytes batches, LeaderEpoch epoch,
                                            AppendOrigin origin, WallMs now) {
+  impl_->now = now;
   Offset first = impl_->end;
   Offset next = first;
   WallMs max_timestamp = kNoTimestamp;
@@ -68,10 +75,11 @@ Result<AppendResult> Log::append_as_leader(MutableBytes batches, LeaderEpoch epo
     max_timestamp = std::max(max_timestamp, batch->max_timestamp());
     at += batch->size();
   }
-  return impl_->append(batches, first, next - int64_t{1}, max_timestamp, origin, now);
+  return impl_->append(batches, first, next - int64_t{1}, max_timestamp, origin);
 }
 
 Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
+  impl_->now = now;
   std::optional<Offset> first;
   Offset last = impl_->end - int64_t{1};
   WallMs max_timestamp = kNoTimestamp;
@@ -88,7 +96,7 @@ Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
     at += batch->size();
   }
   return impl_->append(batches, first.value_or(impl_->end), last, max_timestamp,
-                       AppendOrigin::kReplication, now);
+                       AppendOrigin::kReplication);
 }
 
 namespace {
@@ -98,7 +106,7 @@ AppendResult check_producers(ProducerState& producers, ByteView batches, AppendO
   producers.begin();
   for (size_t at = 0; at < batches.size();) {
     BatchView batch(batches.data() + at);
-    if (batch.has_producer()) {
+    if (has_producer(batch)) {
       if (origin == AppendOrigin::kClient) {
         if (auto before = producers.find_duplicate(batch)) {
           return AppendResult{.error = ErrorCode::kNone,
@@ -119,8 +127,8 @@ AppendResult check_producers(ProducerState& producers, ByteView batches, AppendO
 }  // namespace
 
 Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset last,
-                                       WallMs max_timestamp, AppendOrigin origin, WallMs now) {
-  if (broken) return fail(Errc::kIo, context.folder + ": an earlier failed write was not undone");
+                                       WallMs max_timestamp, AppendOrigin origin) {
+  if (auto r = usable(); !r) return std::unexpected(r.error());
   if (batches.empty()) return fail(Errc::kInvalid, "append: no batches");
   if (batches.size() > static_cast<size_t>(context.config.segment_bytes)) {
     return AppendResult{.error = ErrorCode::kRecordListTooLarge};
@@ -131,7 +139,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   auto roll = active().should_roll(batches.size(), max_timestamp, last, now);
   if (!roll) return std::unexpected(roll.error());
   if (*roll) {
-    if (auto r = roll_to(first, now); !r) return std::unexpected(r.error());
+    if (auto r = roll_to(first); !r) return std::unexpected(r.error());
   }
   Segment& segment = active();
   uint64_t position = segment.size();
@@ -141,7 +149,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   }
   touched = true;
   data_unsynced = true;
-  bytes += batches.size();
+  log_bytes += batches.size();
   end = last + int64_t{1};
   for (size_t at = 0; at < batches.size();) {
     BatchView batch(batches.data() + at);
@@ -162,7 +170,8 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   BatchView head(batches.data());
   result.first = first;
   result.last = last;
-  if (head.is_log_append_time()) result.append_time = head.max_timestamp();
+  if (head.timestamp_type() == wire::TimestampType::kLogAppendTime)
+    result.append_time = head.max_timestamp();
   return result;
 }
 
@@ -199,7 +208,7 @@ SyncTicket Log::take_unsynced() {
                     .generation = i.generation,
                     .epoch_version = i.epoch_version_written};
   i.unsynced_files.clear();
-  if (i.data_unsynced) {
+  if (i.data_unsynced && !i.broken) {
     if (auto file = i.active().file()) ticket.files.push_back(std::move(*file));
   }
   if (i.folder_unsynced) {
@@ -232,6 +241,7 @@ Result<void> Log::sync() {
 
 Result<void> Log::close() {
   Impl& i = *impl_;
+  if (auto r = i.usable(); !r) return r;
   if (i.touched) {
     auto files = i.active().finish();
     if (!files) return std::unexpected(files.error());

@@ -253,8 +253,9 @@ class Log {
   /// the destructor may follow. (Without it: as after kill -9.)
   Result<void> close();
 
+  struct Impl;  // in log_impl.h
+
  private:
-  struct Impl;
   explicit Log(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -55,8 +55,8 @@ std::string epoch_checkpoint_text(const std::vector<EpochEntry>& epochs);
 Result<Uuid> parse_partition_metadata(std::string_view text);
 std::string partition_metadata_text(const Uuid& topic_id);
 
-/// Reads a small text file (at most 64 MiB); kNotFound if it is missing.
-Result<std::string> read_text_file(io::Disk& disk, const std::string& path);
+/// Reads a whole file of at most 256 MiB; kNotFound if it is missing, kLimit if it is larger.
+Result<std::string> read_small_file(io::Disk& disk, const std::string& path);
 /// Writes PATH.tmp, renames it to PATH. With `durable` both the file and its directory are synced.
 Result<void> write_text_file(io::Disk& disk, const std::string& path, std::string_view text,
                              bool durable = true);

@@ -26,7 +26,7 @@ struct Log::Impl {
   // What is on disk. There is always at least one segment; the last one takes the appends.
   std::vector<std::unique_ptr<Segment>> segments;  // ascending
   std::vector<Offset> snapshots;                   // producer snapshots, ascending
-  uint64_t bytes = 0;                              // of all `.log` files
+  uint64_t log_bytes = 0;                          // size of all `.log` files
   Offset start{0};
   Offset end{0};
   Offset durable_end{0};
@@ -36,15 +36,16 @@ struct Log::Impl {
   uint64_t random = 0;   // for the jitter of segments to come
 
   // What has not reached the device.
-  bool data_unsynced = false;    // the last segment's `.log`
-  bool folder_unsynced = false;  // names in the folder
-  bool parent_unsynced = false;  // the folder's own name
+  bool data_unsynced = false;                             // the last segment's `.log`
+  bool folder_unsynced = false;                           // names in the folder
+  bool parent_unsynced = false;                           // the folder's own name
   std::vector<std::shared_ptr<io::File>> unsynced_files;  // everything else
   uint64_t generation = 0;
   uint64_t epoch_version_written = 0;
 
   std::vector<std::string> doomed;
   bool touched = false;  // something was written since opening
+  WallMs now{0};         // the time of the last call that told it
   bool broken = false;   // a failed write could not be undone; no more appends
 
   Segment& active() { return *segments.back(); }
@@ -53,16 +54,21 @@ struct Log::Impl {
   std::string path(std::string_view name) const { return context.folder + "/" + std::string(name); }
 
   // log.cc
+  Result<void> usable() const;
   Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
-                              AppendOrigin origin, WallMs now);
+                              AppendOrigin origin);
   Result<void> write_epochs();
 
   // log_read.cc
   Result<std::optional<BatchAt>> locate(size_t segment, Offset target);
+  /// The first record of a segment, looked for from a position on, that has at least this timestamp
+  /// and offset.
+  Result<TimestampOffset> find_record(Segment& segment, uint64_t position, WallMs timestamp,
+                                      Offset from);
 
   // log_trim.cc
-  Result<void> roll_to(Offset base, WallMs now);
-  Result<void> add_segment(Offset base, WallMs now);
+  Result<void> roll_to(Offset base);
+  Result<void> add_segment(Offset base);
   Result<void> write_snapshot(Offset at);
   Result<void> drop_segments(size_t from, size_t count);
   Result<void> drop_snapshots(Offset from, Offset to);

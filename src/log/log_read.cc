@@ -6,6 +6,7 @@
 #include "log/batch_walker.h"
 #include "log/log.h"
 #include "log/log_impl.h"
+#include "wire/record_batch.h"
 
 namespace odradek::log {
 
@@ -63,15 +64,48 @@ Result<ByteBuffer> read_piece(const Piece& piece) {
   return bytes;
 }
 
+Result<TimestampOffset> Log::Impl::find_record(Segment& segment, uint64_t position,
+                                               WallMs timestamp, Offset from) {
+  auto file = segment.file();
+  if (!file) return std::unexpected(file.error());
+  BatchWalker walker(**file, position, segment.size(), segment.base());
+  wire::Decompressor decompressor;
+  ByteBuffer bytes;
+  while (true) {
+    auto header = walker.next();
+    if (!header) return std::unexpected(header.error());
+    if (!*header) return TimestampOffset{};
+    if ((*header)->max_timestamp() < timestamp || (*header)->last_offset() < from) continue;
+    bytes.resize((*header)->size());
+    auto n = (*file)->read(walker.position(), MutableBytes(bytes));
+    if (!n) return std::unexpected(n.error());
+    if (*n != bytes.size()) return fail(Errc::kCorrupt, (*file)->path() + ": a cut batch");
+    wire::BatchHeader batch(bytes.data());
+    wire::RecordIterator records(batch, decompressor);
+    wire::RecordView record;
+    while (true) {
+      auto more = records.next(record);
+      if (!more) return std::unexpected(more.error());
+      if (!*more) break;
+      if (record.timestamp >= timestamp && record.offset >= from) {
+        return TimestampOffset{record.timestamp, record.offset, batch.leader_epoch()};
+      }
+    }
+  }
+}
+
 Result<TimestampOffset> Log::offset_for_timestamp(WallMs timestamp) {
   Impl& i = *impl_;
-  for (auto& segment : i.segments) {
-    auto newest = segment->age_timestamp();
+  // Where records below the log start offset were the newest of a segment, it has nothing to offer.
+  for (size_t n = i.floor_segment(i.start); n < i.segments.size(); n++) {
+    Segment& segment = *i.segments[n];
+    auto newest = segment.age_timestamp();
     if (!newest) return std::unexpected(newest.error());
     if (*newest < timestamp) continue;
-    auto position = segment->position_for_timestamp(timestamp, i.start);
+    auto position = segment.position_for_timestamp(timestamp, i.start);
     if (!position) return std::unexpected(position.error());
-    return find_record(*segment, *position, timestamp, i.start);
+    auto found = i.find_record(segment, *position, timestamp, i.start);
+    if (!found || found->offset != kNoOffset) return found;
   }
   return TimestampOffset{};
 }
@@ -91,11 +125,10 @@ Result<TimestampOffset> Log::max_timestamp() {
   if (newest == nullptr) return TimestampOffset{};
   auto position = newest->position_before(max.offset);
   if (!position) return std::unexpected(position.error());
-  return find_record(*newest, *position, max.timestamp, i.start);
+  return i.find_record(*newest, *position, max.timestamp, i.start);
 }
 
-Result<std::vector<AbortedTransaction>> Log::aborted_transactions(Offset from,
-                                                                  Offset upper_bound) {
+Result<std::vector<AbortedTransaction>> Log::aborted_transactions(Offset from, Offset upper_bound) {
   Impl& i = *impl_;
   std::vector<AbortedTransaction> found;
   for (size_t n = i.floor_segment(from); n < i.segments.size(); n++) {

@@ -22,7 +22,7 @@ uint64_t next_random(uint64_t& state) {
 
 // ---- rolling
 
-Result<void> Log::Impl::add_segment(Offset base, WallMs now) {
+Result<void> Log::Impl::add_segment(Offset base) {
   for (std::string_view suffix : {kLogSuffix, kIndexSuffix, kTimeIndexSuffix, kTxnIndexSuffix}) {
     std::string leftover = path(file_name(base, suffix));
     if (!context.disk.exists(leftover)) continue;
@@ -38,7 +38,7 @@ Result<void> Log::Impl::add_segment(Offset base, WallMs now) {
   return {};
 }
 
-Result<void> Log::Impl::roll_to(Offset base, WallMs now) {
+Result<void> Log::Impl::roll_to(Offset base) {
   Segment& old = active();
   if (old.size() == 0 && old.base() == base) return {};
   ODRADEK_CHECK(base > old.base());
@@ -47,14 +47,18 @@ Result<void> Log::Impl::roll_to(Offset base, WallMs now) {
   auto file = old.file();
   if (!file) return std::unexpected(file.error());
   if (auto r = write_snapshot(base); !r) return r;
-  if (auto r = add_segment(base, now); !r) return r;
+  if (auto r = add_segment(base); !r) return r;
   if (data_unsynced) files->push_back(std::move(*file));
   for (auto& f : *files) unsynced_files.push_back(std::move(f));
   data_unsynced = true;  // the new file itself
   return {};
 }
 
-Result<void> Log::roll(WallMs now) { return impl_->roll_to(impl_->end, now); }
+Result<void> Log::roll(WallMs now) {
+  if (auto r = impl_->usable(); !r) return r;
+  impl_->now = now;
+  return impl_->roll_to(impl_->end);
+}
 
 Result<void> Log::Impl::write_snapshot(Offset at) {
   if (!snapshots.empty() && snapshots.back() >= at) return {};
@@ -77,7 +81,7 @@ Result<void> Log::Impl::drop_segments(size_t from, size_t count) {
   for (size_t n = 0; n < count; n++) {
     Segment& segment = *segments[from];
     if (auto r = segment.doom(doomed); !r) return r;
-    bytes -= segment.size();
+    log_bytes -= segment.size();
     segments.erase(segments.begin() + static_cast<ptrdiff_t>(from));
   }
   if (count > 0) folder_unsynced = true;
@@ -113,11 +117,13 @@ Result<bool> Log::advance_start(Offset offset) {
 
 Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
   Impl& i = *impl_;
+  if (auto r = i.usable(); !r) return std::unexpected(r.error());
+  i.now = now;
   const LogConfig& config = i.context.config;
   uint64_t excess = 0;
   if (config.delete_policy && config.retention_bytes >= 0 &&
-      i.bytes > static_cast<uint64_t>(config.retention_bytes)) {
-    excess = i.bytes - static_cast<uint64_t>(config.retention_bytes);
+      i.log_bytes > static_cast<uint64_t>(config.retention_bytes)) {
+    excess = i.log_bytes - static_cast<uint64_t>(config.retention_bytes);
   }
   // Whole segments from the front, as long as one of the three rules asks for it.
   size_t count = 0;
@@ -140,22 +146,23 @@ Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
   }
   if (count == 0) return Removed{};
   if (count == i.segments.size()) {
-    if (auto r = i.roll_to(i.end, now); !r) return std::unexpected(r.error());
+    if (auto r = i.roll_to(i.end); !r) return std::unexpected(r.error());
   }
   Offset new_front = i.segments[count]->base();
   if (new_front > i.start) {
     if (auto r = advance_start(new_front); !r) return std::unexpected(r.error());
   }
-  uint64_t before = i.bytes;
+  uint64_t before = i.log_bytes;
   if (auto r = i.drop_segments(0, count); !r) return std::unexpected(r.error());
   if (auto r = i.drop_snapshots(Offset(0), new_front); !r) return std::unexpected(r.error());
-  return Removed{.segments = static_cast<int>(count), .bytes = before - i.bytes};
+  return Removed{.segments = static_cast<int>(count), .bytes = before - i.log_bytes};
 }
 
 // ---- truncation
 
 Result<bool> Log::truncate_to(Offset offset) {
   Impl& i = *impl_;
+  if (auto r = i.usable(); !r) return std::unexpected(r.error());
   if (offset.value < 0) return fail(Errc::kInvalid, "truncate: a negative offset");
   if (offset >= i.end) return false;
   if (offset < i.segments.front()->base()) {
@@ -170,7 +177,7 @@ Result<bool> Log::truncate_to(Offset offset) {
   Segment& segment = i.active();
   uint64_t before = segment.size();
   if (auto r = segment.truncate_to(offset); !r) return std::unexpected(r.error());
-  i.bytes -= before - segment.size();
+  i.log_bytes -= before - segment.size();
   i.recent.clear();
   i.end = offset;
   i.start = std::min(i.start, offset);
@@ -188,6 +195,7 @@ Result<bool> Log::truncate_to(Offset offset) {
 
 Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   Impl& i = *impl_;
+  if (auto r = i.usable(); !r) return r;
   i.touched = true;
   while (!i.segments.empty()) {
     if (auto r = i.drop_segments(i.segments.size() - 1, 1); !r) {
@@ -202,7 +210,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   i.start = i.end = i.durable_end = offset;
   i.generation++;
   i.data_unsynced = true;
-  if (auto r = i.add_segment(offset, WallMs(0)); !r) {
+  if (auto r = i.add_segment(offset); !r) {
     i.broken = true;
     return r;
   }

@@ -46,7 +46,7 @@ std::optional<Marker> read_marker(const BatchView& batch, ByteView bytes) {
   r.int16();
   int32_t coordinator_epoch = r.int32();
   if (!r.ok()) return std::nullopt;
-  WallMs timestamp = batch.is_log_append_time()
+  WallMs timestamp = batch.timestamp_type() == wire::TimestampType::kLogAppendTime
                          ? batch.max_timestamp()
                          : batch.base_timestamp() + Millis(timestamp_delta);
   return Marker{type == 1, coordinator_epoch, timestamp};
@@ -109,8 +109,7 @@ Result<std::vector<ProducerEntry>> decode_snapshot(ByteView bytes) {
   if (load_be<int16_t>(bytes.data()) != kSnapshotVersion) {
     return fail(Errc::kCorrupt, "producer snapshot: unknown version");
   }
-  if (load_be<uint32_t>(bytes.data() + kSnapshotCrcAt) !=
-      crc32c(bytes.subspan(kSnapshotBodyAt))) {
+  if (load_be<uint32_t>(bytes.data() + kSnapshotCrcAt) != crc32c(bytes.subspan(kSnapshotBodyAt))) {
     return fail(Errc::kCorrupt, "producer snapshot: wrong CRC");
   }
   Arena arena;
@@ -153,7 +152,8 @@ void ProducerState::load(std::span<const ProducerEntry> entries) {
   clear();
   for (const ProducerEntry& e : entries) {
     producers_[e.id] = e;
-    if (e.transaction_start.value >= 0) ongoing_[e.transaction_start] = Transaction{e.id, kNoOffset};
+    if (e.transaction_start.value >= 0)
+      ongoing_[e.transaction_start] = Transaction{e.id, kNoOffset};
   }
 }
 
@@ -253,8 +253,8 @@ ErrorCode ProducerState::prepare_marker(Prepared& p, const BatchView& batch, Byt
   }
   // A marker without data has no effect on the last stable offset.
   if (e.transaction_start.value >= 0) {
-    completed_.push_back(Completed{e.id, e.transaction_start, batch.base_offset(),
-                                   !marker->commit});
+    completed_.push_back(
+        Completed{e.id, e.transaction_start, batch.base_offset(), !marker->commit});
   }
   e.set_epoch(batch.producer_epoch());
   e.coordinator_epoch = marker->coordinator_epoch;
@@ -301,8 +301,7 @@ std::optional<Offset> ProducerState::first_unstable() const {
 }
 
 void ProducerState::on_high_watermark(Offset high_watermark) {
-  std::erase_if(unreplicated_,
-                [&](const auto& item) { return item.second.last < high_watermark; });
+  std::erase_if(unreplicated_, [&](const auto& item) { return item.second.last < high_watermark; });
 }
 
 }  // namespace odradek::log

@@ -35,8 +35,7 @@ Segment::Segment(SegmentContext& context, Offset base, const SegmentFiles& files
                   files.time_index),
       txn_index_(context.disk, join(context.folder, base, kTxnIndexSuffix), files.txn_index),
       created_(now) {
-  int64_t bound =
-      std::min(context.config.segment_jitter_ms.value, context.config.segment_ms.value);
+  int64_t bound = std::min(context.config.segment_jitter_ms.value, context.config.segment_ms.value);
   jitter_ms_ = bound <= 0 ? 0 : static_cast<int64_t>(random % static_cast<uint64_t>(bound));
 }
 
@@ -184,8 +183,8 @@ Result<std::optional<BatchAt>> Segment::locate(Offset target) {
   // index lies (it has no checksum).
   auto found = **position < size_ ? walk_to(target, **position)
                                   : Result<std::optional<BatchAt>>(fail(Errc::kCorrupt, ""));
-  bool believable = found.has_value() && (!*found || (*found)->position > **position ||
-                                          (*found)->base <= target);
+  bool believable =
+      found.has_value() && (!*found || (*found)->position > **position || (*found)->base <= target);
   if (believable || (!found && found.error().kind != Errc::kCorrupt)) return found;
   context_.logger.warn("{} does not fit its log and is written anew", index_.path());
   if (auto r = rebuild_indexes(); !r) return std::unexpected(r.error());

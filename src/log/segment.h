@@ -73,8 +73,8 @@ class Segment {
 
   /// The first batch whose last offset is at least `target`.
   Result<std::optional<BatchAt>> locate(Offset target);
-  /// Offset behind the last batch (`base` if there is none), by the last index entry and a walk from
-  /// there. kCorrupt if there is something that is not a batch.
+  /// Offset behind the last batch (`base` if there is none), by the last index entry and a walk
+  /// from there. kCorrupt if there is something that is not a batch.
   Result<Offset> next_offset();
 
   /// Largest timestamp of a record; −1 if no record has one.
@@ -125,8 +125,8 @@ class Segment {
   std::shared_ptr<io::File> file_;
 
   bool time_loaded_ = false;
-  MaxTimestamp max_;             // with time_loaded_
-  WallMs last_time_entry_;       // with time_loaded_
+  MaxTimestamp max_;        // with time_loaded_
+  WallMs last_time_entry_;  // with time_loaded_
   uint64_t bytes_since_entry_ = 0;
   std::optional<WallMs> first_timestamp_;
   WallMs created_;
