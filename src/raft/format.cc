@@ -24,7 +24,7 @@ struct Plan {
 
 Result<void> check_formatted(io::Disk& disk, const std::string& directory,
                              const FormatOptions& options, std::set<Uuid>& used) {
-  auto text = log::read_text_file(disk, directory + std::string(kMetaProperties));
+  auto text = log::read_small_file(disk, directory + std::string(kMetaProperties));
   if (!text) return std::unexpected(text.error());
   auto meta = log::parse_meta_properties(*text);
   if (!meta) return fail(meta.error().kind, directory + ": " + meta.error().message);

@@ -63,13 +63,6 @@ void Housekeeping::report(CheckpointKind kind) {
   for (Partition* partition : std::exchange(due.partitions, {})) {
     partition->checkpoint_due_ &= static_cast<uint8_t>(~bit(kind));
     if (partition->offline()) continue;
-    if (kind == CheckpointKind::kRecoveryPoint) {
-      // A recovery point must not be newer than what the folder's own checkpoints say.
-      if (Result<void> r = partition->log_->write_checkpoints(); !r) {
-        partition->disk_failed(r.error());
-        continue;
-      }
-    }
     by_dir[partition->dir()].push_back({partition->name(), checkpoint_offset(*partition, kind)});
   }
   for (auto& [dir, changes] : by_dir) shard_.report(dir, kind, std::move(changes));

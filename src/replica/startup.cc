@@ -35,7 +35,7 @@ Offset line_of(const log::OffsetCheckpoint& lines, const log::TopicPartition& pa
 /// Topic of a partition folder if this node has that replica, else null.
 const metadata::Topic* topic_of(const Loading& l, const std::string& folder,
                                 const log::TopicPartition& partition) {
-  Result<std::string> text = log::read_text_file(l.io.disk(), folder + "/partition.metadata");
+  Result<std::string> text = log::read_small_file(l.io.disk(), folder + "/partition.metadata");
   const metadata::Topic* topic = nullptr;
   if (text) {
     Result<Uuid> id = log::parse_partition_metadata(*text);
