@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "base/check.h"
 #include "io/task.h"
 #include "server/request.h"
 #include "wire/api_keys.h"
@@ -44,7 +45,13 @@ struct ApiEntry {
 /// Entries by key. The entries must outlive it.
 class DispatchTable {
  public:
-  explicit DispatchTable(std::span<const ApiEntry> entries);
+  explicit DispatchTable(std::span<const ApiEntry> entries) : entries_(entries) {
+    for (const ApiEntry& e : entries) {
+      const auto key = static_cast<size_t>(e.key);
+      ODRADEK_CHECK(key < by_key_.size() && by_key_[key] == nullptr);
+      by_key_[key] = &e;
+    }
+  }
   /// Null when the key is unknown or not served at all.
   const ApiEntry* find(int16_t key) const {
     if (key < 0 || key >= static_cast<int16_t>(by_key_.size())) return nullptr;

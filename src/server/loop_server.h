@@ -23,6 +23,8 @@ class Connection;
 class RequestPool {
  public:
   static constexpr size_t kFreeMax = 256;
+  static constexpr size_t kKeptBytesMax = 64 << 10;  // a request with more memory is not kept
+
   RequestPool() = default;
   RequestPool(const RequestPool&) = delete;
   RequestPool& operator=(const RequestPool&) = delete;
@@ -35,7 +37,7 @@ class RequestPool {
   size_t free_count_ = 0;
 };
 
-/// At most `kBurst` lines a second; says how many it kept back.
+/// Lets at most `kBurst` lines a second through.
 class LineLimiter {
  public:
   static constexpr int kBurst = 10;
@@ -50,14 +52,15 @@ class LineLimiter {
 
 class LoopServer {
  public:
+  using OnClosed = std::function<void(const std::string& host)>;
+
   /// `on_closed` is called, on this loop, for every connection that ends, with its peer's host.
-  LoopServer(Services& services, const Limits& limits,
-             std::function<void(const std::string& host)> on_closed);
+  LoopServer(Services& services, const Limits& limits, OnClosed on_closed);
   ~LoopServer();
   LoopServer(const LoopServer&) = delete;
   LoopServer& operator=(const LoopServer&) = delete;
 
-  /// Serves a connection from now on.
+  /// Serves a connection from now on; closes it at once when `close` was called before.
   void add(const ListenerSpec& listener, std::unique_ptr<io::Socket> socket, uint64_t id);
   /// Closes every connection; `done` once no handler runs any more.
   void close(std::move_only_function<void()> done);
@@ -88,19 +91,24 @@ class LoopServer {
 
  private:
   void sweep();
+  void remove_finished();
   void wake_waiting();
 
   Services& services_;
   Limits limits_;
-  std::function<void(const std::string&)> on_closed_;
+  OnClosed on_closed_;
   FramePool frames_;
   RequestPool requests_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
+  std::vector<uint64_t> finished_;
   std::vector<uint64_t> waiting_;  // ids of connections that wait for memory, oldest first
   int64_t queued_bytes_ = 0;
   LineLimiter lines_;
   MonoNs sweep_at_{INT64_MAX};
   io::TimerId sweep_timer_ = io::TimerId::kNone;
+  bool removal_due_ = false;
+  bool wake_due_ = false;
+  bool closing_ = false;
   std::move_only_function<void()> on_all_closed_;
 };
 

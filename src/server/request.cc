@@ -56,6 +56,7 @@ void Request::close(std::string_view reason) {
 void Request::finish() {
   answered_ = true;
   on_abandon_ = nullptr;
+  release_frame();
   owner_->answered(*this);
 }
 
@@ -91,7 +92,8 @@ void Request::reset() {
   kept_.clear();
   times_ = {};
   on_abandon_ = nullptr;
-  answer_is_apart_ = started_ = running_ = released_ = answered_ = abandoned_ = false;
+  pins_ = 0;
+  answer_is_apart_ = started_ = released_ = answered_ = abandoned_ = false;
 }
 
 }  // namespace odradek::server

@@ -177,10 +177,10 @@ class Request {
   wire::Writer::FrameMark mark_{};
   std::vector<std::shared_ptr<const void>> kept_;
   RequestTimes times_{};
+  int pins_ = 0;  // by the queue, by its handler; 0: back to the pool
   std::move_only_function<void()> on_abandon_;
   bool answer_is_apart_ = false;
   bool started_ = false;
-  bool running_ = false;  // its handler has not ended
   bool released_ = false;
   bool answered_ = false;
   bool abandoned_ = false;

@@ -34,9 +34,9 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Starts listening, on loop 0. kExists names the listener whose port is in use; nothing listens
-  /// then. A port 0 is replaced by the real one in `listeners()`, and in the advertised endpoint if
-  /// that has none.
+  /// Starts listening, on loop 0 (or before the loops run). kExists names the listener whose port
+  /// is in use; nothing listens then. A port 0 is replaced by the real one in `listeners()`, and in
+  /// the advertised endpoint if that has none.
   Result<void> listen(std::vector<ListenerSpec> listeners);
   const std::vector<std::unique_ptr<ListenerSpec>>& listeners() const { return specs_; }
   /// Closes the listeners of one kind (a stopping node serves its controller listener longer).
@@ -57,7 +57,7 @@ class Server {
   std::vector<std::unique_ptr<LoopServer>> loops_;
   std::vector<std::unique_ptr<ListenerSpec>> specs_;
   std::vector<std::pair<ListenerKind, std::unique_ptr<io::Listener>>> listening_;
-  uint64_t next_loop_ = 0;
+  uint64_t next_connection_ = 0;
 };
 
 }  // namespace odradek::server

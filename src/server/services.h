@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/logger.h"
@@ -13,7 +14,7 @@
 
 namespace odradek::metadata {
 class BrokerConfig;
-class Image;
+struct Image;
 }  // namespace odradek::metadata
 namespace odradek::replica {
 class Shard;
@@ -28,15 +29,18 @@ class ServerMetrics;
 struct Services {
   io::Loop& loop;
   const DispatchTable& dispatch;
-  /// This node's resolved settings. Dynamic values change between turns, never within one.
-  const metadata::BrokerConfig& config;
   /// Requests that the active controller decides. `done` comes back on the loop that sent.
   wire::ToController& controller;
   ServerMetrics& metrics;
   Logger logger;
-  /// The newest image of this loop; replaced between turns. A handler copies the pointer once and
-  /// sees that one image for the whole request.
+  std::string cluster_id{};
+  /// This node's settings and the newest image of this loop. Both are replaced between turns: a
+  /// handler copies the pointer once and sees that one for the whole request, or takes it anew
+  /// after waiting if it wants what changed meanwhile. Never null while requests are served.
+  std::shared_ptr<const metadata::BrokerConfig> config{};
   std::shared_ptr<const metadata::Image> image{};
+  /// Finalized kraft.version: it lives in the log's control records, not in the image.
+  int16_t kraft_version = 0;
   /// The partitions of every loop, indexed by loop: only this loop's own may be called directly,
   /// the others through io::Loop::post or hop.
   std::vector<replica::Shard*> shards{};
