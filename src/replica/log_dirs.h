@@ -52,6 +52,10 @@ class LogDirs {
   log::LogDir& dir(size_t index) const { return *slots_[index]->entry.dir; }
   const Uuid& id(size_t index) const { return slots_[index]->entry.id; }
   bool clean(size_t index) const { return slots_[index]->entry.clean; }
+  /// Of the volume it lies on.
+  Result<io::Disk::Space> space(size_t index) const {
+    return dir(index).disk().space(dir(index).path());
+  }
   io::SyncQueue& sync_queue(size_t index) const { return *slots_[index]->sync; }
   bool offline(size_t index) const {
     return slots_[index]->offline.load(std::memory_order_acquire);

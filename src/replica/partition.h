@@ -148,6 +148,8 @@ class Partition {
   void advance_high_watermark();
   /// A sync has reached the device and the log knows.
   void synced();
+  /// Takes the directory offline; KAFKA_STORAGE_ERROR.
+  wire::ErrorCode disk_failed(const Error& error);
   log::Log& mutable_log() { return *log_; }
 
  private:
@@ -170,9 +172,6 @@ class Partition {
   ProduceOutcome refused(wire::Validation validation) const;
   /// Marks what an append has to set in motion: sync, high watermark, checkpoints.
   void appended(int64_t records);
-  /// Takes the directory offline; KAFKA_STORAGE_ERROR.
-  wire::ErrorCode disk_failed(const Error& error);
-
   Shard& shard_;
   std::shared_ptr<const TopicInfo> topic_;
   size_t dir_;

@@ -62,6 +62,7 @@ class Shard {
   Shard& operator=(const Shard&) = delete;
 
   io::Loop& loop() { return loop_; }
+  LogDirs& dirs() { return dirs_; }
   const ShardSettings& settings() const { return settings_; }
 
   // ---- start, metadata, stop

@@ -24,6 +24,7 @@ namespace odradek::server {
 
 class DispatchTable;
 class FetchSessions;
+class ProducerIds;
 class ServerMetrics;
 
 struct Services {
@@ -46,6 +47,8 @@ struct Services {
   std::vector<replica::Shard*> shards{};
   /// Incremental fetch sessions of this loop.
   FetchSessions* fetch_sessions = nullptr;
+  /// Producer ids of this loop; made by the first InitProducerId.
+  std::shared_ptr<ProducerIds> producer_ids{};
 };
 
 /// `Result<ByteBuffer> answer = co_await ask_controller(services, api, version, body);` the body of

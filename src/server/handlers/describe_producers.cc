@@ -1,0 +1,78 @@
+// DescribeProducers (key 61), version 0: the idempotent and transactional producers that a
+// partition's leader knows.
+#include <vector>
+
+#include "server/partition_access.h"
+#include "wire/gen/describe_producers.h"
+
+namespace odradek::server {
+namespace {
+
+using wire::ErrorCode;
+
+struct Item {
+  const metadata::Topic* topic = nullptr;
+  int32_t index = 0;
+  int loop = -1;
+  bool visited = false;
+  ErrorCode error = ErrorCode::kNone;
+  std::vector<log::ProducerInfo> producers;
+};
+
+void look_up(replica::Shard& shard, Item& item) {
+  replica::Partition* partition = shard.find(item.topic->id, PartitionIndex(item.index));
+  item.error = partition == nullptr ? ErrorCode::kNotLeaderOrFollower : partition->check_leader();
+  if (item.error == ErrorCode::kNone) item.producers = partition->producers();
+}
+
+}  // namespace
+
+io::Task<void> handle_describe_producers(Request& request) {
+  wire::DescribeProducersRequest message;
+  if (!request.decode(message)) co_return;
+  const metadata::ImagePtr image = request.services().image;
+  size_t count = 0;
+  for (const auto& topic : message.topics) count += topic.partition_indexes.size();
+  Scoped<Item> items(request.arena(), count);
+  size_t next = 0;
+  for (const auto& topic : message.topics) {
+    const metadata::Topic* known = image->topic(topic.name);
+    for (const int32_t index : topic.partition_indexes) {
+      Item& item = items[next++];
+      item.topic = known;
+      item.index = index;
+      if (known == nullptr || known->partition(index) == nullptr) {
+        item.error = ErrorCode::kUnknownTopicOrPartition;
+      } else {
+        item.loop = owner_of(request.services(), known->id, index);
+      }
+    }
+  }
+  co_await visit_owners(request.services(), items, look_up);
+
+  wire::DescribeProducersResponse answer;
+  next = 0;
+  for (const auto& topic : message.topics) {
+    auto& out = answer.topics.add(request.arena());
+    out.name = topic.name;
+    for (size_t i = 0; i < topic.partition_indexes.size(); i++) {
+      const Item& item = items[next++];
+      auto& p = out.partitions.add(request.arena());
+      p.partition_index = item.index;
+      p.error_code = wire::wire_value(item.error);
+      if (item.error != ErrorCode::kNone) p.error_message = wire::message(item.error);
+      for (const log::ProducerInfo& producer : item.producers) {
+        auto& a = p.active_producers.add(request.arena());
+        a.producer_id = producer.id.value;
+        a.producer_epoch = producer.epoch.value;
+        a.last_sequence = producer.last_sequence;
+        a.last_timestamp = producer.last_timestamp.value;
+        a.coordinator_epoch = producer.coordinator_epoch;
+        a.current_txn_start_offset = producer.transaction_start.value;
+      }
+    }
+  }
+  request.respond(answer);
+}
+
+}  // namespace odradek::server

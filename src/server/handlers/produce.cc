@@ -1,0 +1,241 @@
+// Produce (key 0), versions 3 to 13.
+//
+// 5 LogStartOffset; 7 zstd; 8 record errors and error message; 9 flexible; 10 current leader on
+// NOT_LEADER_OR_FOLLOWER; 11 and 12 transactions by other rules, nothing here; 13 topic ids.
+//
+// Every partition's records go to its own loop at once: posts keep their order, so that batches of
+// one connection enter a partition in the order of its requests although this one may overlap with
+// the next. acks=all waits on each loop for the high watermark. acks=0 has no answer; after an
+// error the connection is closed, which is how such a client finds out (as at Apache).
+// Transactional batches are refused until there is a transaction coordinator: their transaction is
+// not ongoing, INVALID_TXN_STATE.
+#include <algorithm>
+
+#include "server/partition_access.h"
+#include "wire/gen/produce.h"
+#include "wire/record_batch.h"
+
+namespace odradek::server {
+namespace {
+
+using wire::ErrorCode;
+
+/// One partition of the request, on its way.
+struct Slot {
+  const metadata::Topic* topic = nullptr;
+  int32_t index = 0;
+  int loop = -1;  // owner; −1: refused already
+  MutableBytes records;
+  replica::ProduceOutcome outcome;
+  replica::Partition* partition = nullptr;  // between append and wait, on its loop
+  replica::CommitTicket ticket;
+};
+using Slots = Scoped<Slot>;
+
+/// What the loops report to the one that answers.
+struct Join {
+  int left = 0;
+  io::Completion<bool> done;
+};
+
+struct Call {
+  Request& request;
+  Slots& slots;
+  int16_t acks;
+  Millis timeout;
+  replica::ProduceOptions options;
+};
+
+void refuse_pending(Slots& slots, ErrorCode error) {
+  for (Slot& slot : slots) {
+    if (slot.loop < 0) continue;
+    slot.loop = -1;
+    slot.outcome = {.error = error};
+  }
+}
+
+/// Finds the partition's topic and owner; an error stays in the outcome.
+void prepare(Request& request, Slot& slot, const wire::ProduceRequest::TopicProduceData& topic,
+             const wire::ProduceRequest::PartitionProduceData& partition) {
+  slot.index = partition.index;
+  const std::string_view name = slot.topic != nullptr ? slot.topic->name : topic.name;
+  if (slot.topic == nullptr || slot.topic->partition(slot.index) == nullptr) {
+    slot.outcome.error = slot.topic == nullptr && request.version() >= 13
+                             ? ErrorCode::kUnknownTopicId
+                             : ErrorCode::kUnknownTopicOrPartition;
+  } else if (!partition.records || partition.records->empty()) {
+    slot.outcome.error = ErrorCode::kInvalidRecord;
+  } else if (is_internal_topic(name) && request.client_id() != "__admin_client") {
+    slot.outcome.error = ErrorCode::kInvalidTopicException;
+  } else {
+    // The frame is ours: base offset and leader epoch are written where the batch lies.
+    slot.records = {const_cast<uint8_t*>(partition.records->data()), partition.records->size()};
+    slot.loop = owner_of(request.services(), slot.topic->id, slot.index);
+  }
+}
+
+bool is_transactional(const Slot& slot) {
+  return slot.loop >= 0 && slot.records.size() >= wire::kBatchHeaderSize &&
+         slot.records[16] == wire::kMagic &&
+         wire::BatchHeader(slot.records.data()).is_transactional();
+}
+
+/// On the loop of `shard`: appends all of its slots.
+void append_here(const Call& call, replica::Shard& shard, int loop) {
+  replica::ProduceOptions options = call.options;
+  options.now = shard.loop().clock().wall();
+  for (Slot& slot : call.slots) {
+    if (slot.loop != loop) continue;
+    slot.partition = shard.find(slot.topic->id, PartitionIndex(slot.index));
+    if (slot.partition == nullptr) {
+      slot.outcome.error = ErrorCode::kNotLeaderOrFollower;
+    } else {
+      slot.outcome = slot.partition->produce(slot.records, options);
+    }
+  }
+}
+
+/// Adds what acks=all waits for on this loop.
+void add_tickets(const Call& call, replica::CommitWait& wait, int loop) {
+  for (Slot& slot : call.slots) {
+    if (slot.loop != loop || slot.outcome.error != ErrorCode::kNone) continue;
+    wait.add(*slot.partition, slot.ticket, slot.outcome.end);
+  }
+}
+
+void take_results(const Call& call, int loop) {
+  for (Slot& slot : call.slots) {
+    if (slot.loop != loop || slot.ticket.error == ErrorCode::kNone) continue;
+    slot.outcome = {.error = slot.ticket.error};
+  }
+}
+
+/// Everything of one other loop.
+io::Task<void> produce_elsewhere(const Call& call, int loop, Join& join) {
+  replica::Shard& shard = *call.request.services().shards[static_cast<size_t>(loop)];
+  io::Loop& home = call.request.services().loop;
+  co_await shard.loop().hop();
+  append_here(call, shard, loop);
+  if (call.acks == -1) {
+    replica::CommitWait wait(shard);
+    add_tickets(call, wait, loop);
+    if (wait.pending()) co_await wait.until(call.timeout);
+    take_results(call, loop);
+  }
+  co_await home.hop();
+  if (--join.left == 0) join.done.complete(true);
+}
+
+/// Appends here and elsewhere and waits as acks demands. The order is released as soon as
+/// everything is on its way.
+io::Task<void> run(const Call& call) {
+  Services& services = call.request.services();
+  const int home = services.loop.index();
+  Join join;
+  bool here = false;
+  for (size_t i = 0; i < call.slots.size(); i++) {
+    const int loop = call.slots[i].loop;
+    if (loop < 0) continue;
+    here |= loop == home;
+    bool first = loop != home;
+    for (size_t k = 0; k < i && first; k++) first = call.slots[k].loop != loop;
+    if (!first) continue;
+    join.left++;
+    io::spawn(produce_elsewhere(call, loop, join));
+  }
+  replica::Shard& shard = *services.shards[static_cast<size_t>(home)];
+  if (here) append_here(call, shard, home);
+  call.request.release_order();
+  if (here && call.acks == -1) {
+    replica::CommitWait wait(shard);
+    add_tickets(call, wait, home);
+    if (wait.pending()) {
+      if (join.left == 0) call.request.release_frame();
+      co_await wait.until(call.timeout);
+    }
+    take_results(call, home);
+  }
+  if (join.left > 0) co_await join.done;
+}
+
+void answer_partition(Request& request, const metadata::Image& image, const Slot& slot,
+                      wire::ProduceResponse::PartitionProduceResponse& out,
+                      wire::ProduceResponse& answer) {
+  const replica::ProduceOutcome& outcome = slot.outcome;
+  out.index = slot.index;
+  out.error_code = wire::wire_value(outcome.error);
+  out.base_offset = outcome.first.value;
+  out.log_append_time_ms = outcome.append_time.value;
+  out.log_start_offset = outcome.log_start.value;
+  if (!outcome.message.empty()) out.error_message = outcome.message;
+  for (const wire::RecordError& error : outcome.record_errors) {
+    auto& e = out.record_errors.add(request.arena());
+    e.batch_index = error.batch_index;
+    e.batch_index_error_message = error.message;
+  }
+  if (outcome.error == ErrorCode::kNotLeaderOrFollower && request.version() >= 10) {
+    name_leader(request, image, slot.topic, slot.index, out.current_leader, answer);
+  }
+}
+
+}  // namespace
+
+io::Task<void> handle_produce(Request& request) {
+  wire::ProduceRequest message;
+  if (!request.decode(message)) co_return;
+  const metadata::ImagePtr image = request.services().image;
+  Arena& arena = request.arena();
+
+  size_t count = 0;
+  for (const auto& topic : message.topic_data) count += topic.partition_data.size();
+  Slots slots(arena, count);
+  wire::ProduceResponse answer;
+  answer.responses.reserve(arena, message.topic_data.size());
+  size_t next = 0;
+  for (const auto& topic : message.topic_data) {
+    const metadata::Topic* known =
+        request.version() >= 13 ? image->topic(topic.topic_id) : image->topic(topic.name);
+    auto& out = answer.responses.add(arena);
+    out.topic_id = topic.topic_id;
+    out.name = known != nullptr ? std::string_view(known->name) : arena.copy(topic.name);
+    out.partition_responses.reserve(arena, topic.partition_data.size());
+    for (const auto& partition : topic.partition_data) {
+      Slot& slot = slots[next++];
+      slot.topic = known;
+      prepare(request, slot, topic, partition);
+      out.partition_responses.add(arena);
+    }
+  }
+  if (std::any_of(slots.begin(), slots.end(), is_transactional)) {
+    refuse_pending(slots, message.transactional_id
+                              ? ErrorCode::kInvalidTxnState
+                              : ErrorCode::kTransactionalIdAuthorizationFailed);
+  } else if (message.acks < -1 || message.acks > 1) {
+    refuse_pending(slots, ErrorCode::kInvalidRequiredAcks);
+  }
+  const Call call{request,
+                  slots,
+                  message.acks,
+                  Millis(message.timeout_ms),
+                  {.acks = message.acks, .zstd_allowed = request.version() >= 7}};
+  co_await run(call);
+
+  if (message.acks == 0) {
+    for (const Slot& slot : slots) {
+      if (slot.outcome.error == ErrorCode::kNone) continue;
+      request.close(wire::name(slot.outcome.error));
+      co_return;
+    }
+    request.respond_nothing();
+    co_return;
+  }
+  next = 0;
+  for (auto& topic : answer.responses) {
+    for (auto& out : topic.partition_responses) {
+      answer_partition(request, *image, slots[next++], out, answer);
+    }
+  }
+  request.respond(answer);
+}
+
+}  // namespace odradek::server
