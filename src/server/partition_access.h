@@ -19,9 +19,6 @@
 
 namespace odradek::server {
 
-/// Whether a topic is Kafka's own: clients other than the admin client may not write to it.
-bool is_internal_topic(std::string_view name);
-
 inline int owner_of(const Services& services, const Uuid& topic_id, int32_t index) {
   return replica::owner_loop(topic_id, PartitionIndex(index),
                              static_cast<int>(services.shards.size()));

@@ -4,6 +4,7 @@
 // next retention. Refused for internal topics and where cleanup.policy lacks delete. The answer's
 // low watermark is the smallest log start of the replicas: with one replica it is there at once.
 #include "wire/gen/delete_records.h"
+#include "server/handlers/topic_view.h"
 #include "server/partition_access.h"
 
 namespace odradek::server {

@@ -11,6 +11,7 @@
 // not ongoing, INVALID_TXN_STATE.
 #include <algorithm>
 
+#include "server/handlers/topic_view.h"
 #include "server/partition_access.h"
 #include "wire/gen/produce.h"
 #include "wire/record_batch.h"
