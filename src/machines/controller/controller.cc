@@ -84,7 +84,8 @@ Controller::Decision decide_request(Context context, const ControllerRequest& co
 
 }  // namespace
 
-Controller::Controller(ControllerSettings settings) : settings_(std::move(settings)) {
+Controller::Controller(ControllerSettings settings)
+    : settings_(std::move(settings)), builder_(std::make_unique<metadata::ImageBuilder>()) {
   ODRADEK_CHECK(settings_.config != nullptr);
 }
 
@@ -129,7 +130,7 @@ Controller::Decision Controller::loaded(Now now) const {
   Arena arena;
   Context context{image(), settings_, registered_at_, now, control::Choices(now.random), arena};
   if (empty_) control::bootstrap(context);
-  if (in_transaction_) {
+  if (before_transaction_) {
     wire::AbortTransactionRecord abort;
     abort.reason = "Controller failover";
     context.add(abort, 0);
@@ -141,18 +142,21 @@ Controller::Decision Controller::loaded(Now now) const {
 
 void Controller::replay(Offset offset, const Record& record) {
   empty_ = false;
-  const auto applied = builder_.apply(record);
+  const auto applied = builder_->apply(record);
   // Records that we cannot read are refused before they get here (metadata/loader.h stops the
   // node).
   ODRADEK_CHECK(applied.has_value());
   Arena arena;
   switch (record.type) {
+    // The controller goes on from what a transaction says at once; readers see it at its end.
     case wire::BeginTransactionRecord::kRecordType:
-      in_transaction_ = true;
+      before_transaction_ = builder_->build().image;
       break;
     case wire::EndTransactionRecord::kRecordType:
+      before_transaction_.reset();
+      break;
     case wire::AbortTransactionRecord::kRecordType:
-      in_transaction_ = false;
+      builder_ = std::make_unique<metadata::ImageBuilder>(std::exchange(before_transaction_, {}));
       break;
     case wire::RegisterBrokerRecord::kRecordType:
       if (auto r = record.decode<wire::RegisterBrokerRecord>(arena))

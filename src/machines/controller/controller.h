@@ -57,15 +57,16 @@ class Controller {
   /// Bootstrap records on an empty log; AbortTransaction if the log ends inside one; sessions.
   Decision loaded(Now now) const;
 
-  const metadata::Image& image() const { return builder_.image(); }
+  const metadata::Image& image() const { return builder_->image(); }
   /// Whether `decide` takes that API.
   static bool serves(wire::ApiKey api);
 
  private:
   ControllerSettings settings_;
-  metadata::ImageBuilder builder_;
-  bool empty_ = true;            // nothing was replayed yet
-  bool in_transaction_ = false;  // a metadata transaction is open
+  std::unique_ptr<metadata::ImageBuilder> builder_;
+  bool empty_ = true;  // nothing was replayed yet
+  /// The state before the metadata transaction that is open; null: none is.
+  metadata::ImagePtr before_transaction_;
   /// Where each broker's registration lies in the log.
   std::map<BrokerId, Offset> registered_at_;
 };

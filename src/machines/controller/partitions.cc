@@ -5,6 +5,8 @@
 #include "machines/controller/new_partitions.h"
 #include "machines/controller/partition_change.h"
 #include "machines/controller/placement.h"
+#include "metadata/apply.h"
+#include "wire/gen/partition_change_record.h"
 
 namespace odradek::machines::control {
 
