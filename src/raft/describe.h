@@ -12,7 +12,7 @@ namespace odradek::raft {
 
 /// The answer to `request` (versions 0 to 2). Strings of it lie in `arena` or in the driver.
 wire::DescribeQuorumResponse describe_quorum(const Driver& driver,
-                                             const wire::DescribeQuorumRequest& request, WallMs now,
-                                             Arena& arena);
+                                             const wire::DescribeQuorumRequest& request,
+                                             int16_t version, WallMs now, Arena& arena);
 
 }  // namespace odradek::raft

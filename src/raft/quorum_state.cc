@@ -41,10 +41,10 @@ Result<int32_t> find_int(std::string_view text, std::string_view key) {
 
 std::string quorum_state_text(const ElectionState& state, const VoterSet& voters) {
   if (voters.kraft_version > 0) {
-    return fmt::format(
-        R"({{"leaderId":{},"leaderEpoch":{},"votedId":{},"votedDirectoryId":"{}","data_version":1}})",
-        state.leader.value, state.epoch.value, state.voted.value,
-        state.voted_directory.to_string());
+    return fmt::format(R"({{"leaderId":{},"leaderEpoch":{},"votedId":{},"votedDirectoryId":"{}",)"
+                       R"("data_version":1}})",
+                       state.leader.value, state.epoch.value, state.voted.value,
+                       state.voted_directory.to_string());
   }
   std::string list;
   for (const Voter& v : voters.voters)
