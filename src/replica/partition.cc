@@ -26,7 +26,17 @@ Partition::Partition(Shard& shard, std::shared_ptr<const TopicInfo> topic, size_
       high_watermark_(std::clamp(high_watermark, log_->start(), log_->end())),
       segments_(log_->segment_count()) {}
 
-Partition::~Partition() { ODRADEK_CHECK(tickets_.empty() && watches_.empty()); }
+Partition::~Partition() {
+  // Who still waits (the node ends without a clean stop) is left alone, but not with a dead link.
+  while (CommitTicket* ticket = tickets_.front()) {
+    tickets_.remove(*ticket);
+    ticket->partition = nullptr;
+  }
+  while (FetchWatch* watch = watches_.front()) {
+    watches_.remove(*watch);
+    watch->partition = nullptr;
+  }
+}
 
 // ---- requests
 
