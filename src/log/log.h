@@ -62,6 +62,9 @@ struct LogOptions {
   Offset start{0};           // from log-start-offset-checkpoint
   Offset recovery_point{0};  // from recovery-point-offset-checkpoint
   bool clean = false;        // the directory had its clean-shutdown marker, or the log is new
+  /// Recovery takes a gap between offsets for damage (the metadata log). Otherwise gaps are left to
+  /// be what compaction makes.
+  bool contiguous = false;
   WallMs now{0};
   uint64_t random = 0;  // for segment.jitter.ms
   Logger logger;

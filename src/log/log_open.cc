@@ -371,10 +371,10 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
   ByteBuffer window(BatchScanner::kWindow);
   for (size_t n = first; n < log_.segments.size(); n++) {
     if (n > first) {
-      // The next segment cannot begin below the end of this one.
-      if (log_.segments[n]->base() < log_.end) {
-        log_.context.logger.warn("{} begins below the end of the segment before it; removed",
-                                 log_.segments[n]->path(kLogSuffix));
+      Offset base = log_.segments[n]->base();
+      if (base < log_.end || (options_.contiguous && base != log_.end)) {
+        log_.context.logger.warn("{} does not go on where the segment before it ends, at {}",
+                                 log_.segments[n]->path(kLogSuffix), log_.end.value);
         return drop_from(n);
       }
       auto file = log_.segments[n - 1]->file();
@@ -405,6 +405,7 @@ Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& wind
     auto batch = scanner.next(crc_from);
     if (!batch) return std::unexpected(batch.error());
     if (!*batch || (*batch)->last_offset() - segment.base() > INT32_MAX) break;
+    if (options_.contiguous && (*batch)->base_offset() != log_.end) break;
     segment.recovery_batch(**batch, scanner.position());
     feed(log_.epochs, **batch);
     feed(log_.producers, **batch, scanner.peek());

@@ -76,6 +76,7 @@ Result<void> Driver::load() {
                       .folder = folder_,
                       .partition = {std::string(kMetadataTopic), PartitionIndex(0)},
                       .topic_id = kMetadataTopicId,
+                      .contiguous = true,
                       .now = options_.loop->clock().wall(),
                       .random = options_.loop->random().next(),
                       .logger = options_.logger};

@@ -1,0 +1,411 @@
+// What opening a log does with what a crash, a bad disk or another program left.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "log/file_names.h"
+#include "log/log_dir.h"
+#include "log/testing/batches.h"
+#include "sim/rng.h"
+#include "wire/errors.h"
+
+namespace odradek::log {
+namespace {
+
+using testing::append;
+using testing::BatchSpec;
+using testing::make_batch;
+using testing::open_or_die;
+using testing::options_for;
+using testing::read_all;
+
+using Files = std::map<std::string, ByteBuffer>;  // of one folder, by name
+
+constexpr const char* kFolder = "/data/t-0";
+
+Files files_of(sim::MemoryDisk& disk) {
+  Files files;
+  for (const io::DirEntry& e : disk.list(kFolder).value()) {
+    auto file = disk.open(std::string(kFolder) + "/" + e.name, io::OpenMode::kRead).value();
+    ByteBuffer bytes(file->size().value());
+    EXPECT_TRUE(file->read(0, MutableBytes(bytes)));
+    files[e.name] = std::move(bytes);
+  }
+  return files;
+}
+
+void put(sim::MemoryDisk& disk, const std::string& name, ByteView bytes) {
+  ASSERT_TRUE(disk.make_directory(kFolder));
+  auto file = disk.open(std::string(kFolder) + "/" + name, io::OpenMode::kCreate).value();
+  ASSERT_TRUE(file->truncate(0));
+  ASSERT_TRUE(file->write(0, bytes));
+}
+
+void put(sim::MemoryDisk& disk, const Files& files) {
+  for (const auto& [name, bytes] : files) put(disk, name, bytes);
+}
+
+/// A log of three segments with a producer, epochs and all kinds of files.
+LogConfig small_config() { return LogConfig{.segment_bytes = 400, .index_interval_bytes = 80}; }
+
+Files small_log(bool clean) {
+  sim::MemoryDisk disk;
+  LogOptions options = options_for(disk, small_config());
+  options.topic_id = Uuid{7, 7};
+  auto log = open_or_die(options);
+  for (int n = 0; n < 12; n++) {
+    append(*log,
+           make_batch({.records = 2,
+                       .timestamp = 1000 + n,
+                       .value_size = 4,
+                       .producer = 4,
+                       .sequence = n * 2}),
+           n / 4);
+  }
+  EXPECT_EQ(log->segment_count(), 3);
+  if (clean) {
+    EXPECT_TRUE(log->close());
+  } else {
+    EXPECT_TRUE(log->sync());
+  }
+  return files_of(disk);
+}
+
+std::string log_name(int64_t base) { return file_name(Offset(base), kLogSuffix); }
+
+TEST(Recovery, AfterKillEverythingIsThere) {
+  Files files = small_log(false);
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  std::vector<std::pair<uint64_t, uint64_t>> told;
+  options.progress = [&](uint64_t done, uint64_t total) { told.emplace_back(done, total); };
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(24));
+  EXPECT_EQ(log->durable_end(), Offset(0));
+  EXPECT_TRUE(log->unsynced());
+  EXPECT_EQ(read_all(*log, Offset(0)).size(), 24u);
+  EXPECT_EQ(log->epochs().size(), 3u);
+  ASSERT_EQ(log->producers().size(), 1u);
+  EXPECT_EQ(log->producers()[0].last_sequence, 23);
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_EQ(told.back().first, told.back().second);
+  EXPECT_EQ(told.back().second, log->size());
+  ASSERT_TRUE(log->sync());
+  EXPECT_EQ(log->durable_end(), Offset(24));
+}
+
+TEST(Recovery, IndexesAndSnapshotsComeOutAsTheyWere) {
+  Files clean = small_log(true);
+  Files killed = small_log(false);
+  sim::MemoryDisk disk;
+  put(disk, killed);
+  auto log = open_or_die(options_for(disk, small_config()));
+  ASSERT_TRUE(log->close());
+  Files after = files_of(disk);
+  EXPECT_EQ(after, clean);
+}
+
+TEST(Recovery, BytesBelowTheRecoveryPointAreOnlyWalkedOver) {
+  Files files = small_log(false);
+  // A flip in a value of the second batch: its CRC is wrong.
+  ByteBuffer& first = files[log_name(0)];
+  first[first.size() / 4] ^= 1;
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  options.recovery_point = Offset(24);
+  EXPECT_EQ(open_or_die(options)->end(), Offset(24));
+  options.recovery_point = Offset(0);
+  auto log = open_or_die(options);
+  EXPECT_LT(log->end(), Offset(8));
+  EXPECT_EQ(log->segment_count(), 1);
+}
+
+TEST(Recovery, EndBelowTheRecoveryPointMakesItSuspect) {
+  Files files = small_log(false);
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  // As after a truncation whose new recovery point was not written: offsets 16 to 24 are not known
+  // to be good, whatever the checkpoint says.
+  std::string name = log_name(16);
+  ByteBuffer bytes = files[name];
+  bytes[bytes.size() - 3] ^= 1;
+  put(disk, name, bytes);
+  options.recovery_point = Offset(100);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(22));
+}
+
+TEST(Recovery, LaterSegmentsGoWithTheCut) {
+  Files files = small_log(false);
+  ByteBuffer& second = files[log_name(8)];
+  second[second.size() - 1] ^= 1;  // the last batch of the middle segment
+  sim::MemoryDisk disk;
+  put(disk, files);
+  auto log = open_or_die(options_for(disk, small_config()));
+  EXPECT_EQ(log->segment_count(), 2);
+  EXPECT_EQ(log->end(), Offset(14));
+  EXPECT_EQ(log->epochs().back().epoch, LeaderEpoch(1));
+  EXPECT_EQ(log->producers()[0].last_sequence, 13);
+  EXPECT_FALSE(disk.exists(std::string(kFolder) + "/" + log_name(16)));
+  EXPECT_EQ(append(*log, make_batch({.producer = 4, .sequence = 14}), 9).first, Offset(14));
+  EXPECT_EQ(read_all(*log, Offset(0)).size(), 15u);
+}
+
+TEST(Recovery, PreallocatedZerosAreCut) {
+  Files files = small_log(false);
+  files[log_name(16)].resize(5000);
+  sim::MemoryDisk disk;
+  put(disk, files);
+  auto log = open_or_die(options_for(disk, small_config()));
+  EXPECT_EQ(log->end(), Offset(24));
+  EXPECT_EQ(files_of(disk)[log_name(16)].size() % 5000, small_log(false)[log_name(16)].size());
+}
+
+TEST(Recovery, MissingAndCutIndexesAreWrittenAnew) {
+  Files clean = small_log(true);
+  for (bool cut : {false, true}) {
+    Files files = clean;
+    for (int64_t base : {0, 8, 16}) {
+      std::string index = file_name(Offset(base), kIndexSuffix);
+      std::string time = file_name(Offset(base), kTimeIndexSuffix);
+      ASSERT_GT(files[index].size(), 0u);
+      if (cut) {
+        files[index].resize(files[index].size() - 1);
+        files[time].resize(files[time].size() - 5);
+      } else {
+        files.erase(index);
+        files.erase(time);
+      }
+    }
+    sim::MemoryDisk disk;
+    put(disk, files);
+    LogOptions options = options_for(disk, small_config());
+    options.clean = true;
+    options.recovery_point = Offset(24);
+    auto log = open_or_die(options);
+    EXPECT_EQ(log->end(), Offset(24));
+    EXPECT_EQ(files_of(disk), clean);
+  }
+}
+
+TEST(Recovery, AnIndexThatLiesIsFoundOut) {
+  Files files = small_log(true);
+  for (int64_t base : {0, 8, 16}) {
+    ByteBuffer& index = files[file_name(Offset(base), kIndexSuffix)];
+    for (size_t at = 0; at < index.size(); at += 8) index[at + 7] += 3;  // positions off by three
+  }
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  options.recovery_point = Offset(24);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(24));
+  for (int64_t n = 0; n < 24; n++) EXPECT_EQ(read_all(*log, Offset(n)).size(), 24u - n);
+}
+
+TEST(Recovery, LostSnapshotsAndEpochsAreTakenFromTheBatches) {
+  for (bool empty : {false, true}) {
+    Files files = small_log(false);
+    for (auto it = files.begin(); it != files.end();) {
+      bool doomed = it->first.ends_with(kSnapshotSuffix) || it->first == kEpochCheckpointFile;
+      if (doomed && empty) it->second.clear();
+      it = doomed && !empty ? files.erase(it) : std::next(it);
+    }
+    sim::MemoryDisk disk;
+    put(disk, files);
+    LogOptions options = options_for(disk, small_config());
+    options.recovery_point = Offset(24);
+    auto log = open_or_die(options);
+    EXPECT_EQ(log->epochs(), (std::vector<EpochEntry>{{LeaderEpoch(0), Offset(0)},
+                                                      {LeaderEpoch(1), Offset(8)},
+                                                      {LeaderEpoch(2), Offset(16)}}));
+    ASSERT_EQ(log->producers().size(), 1u);
+    EXPECT_EQ(log->producers()[0].last_sequence, 23);
+  }
+}
+
+TEST(Recovery, LeftoversOfInterruptedWork) {
+  Files files = small_log(true);
+  sim::MemoryDisk disk;
+  put(disk, files);
+  put(disk, "00000000000000000004.log.deleted", as_bytes("x"));
+  put(disk, "00000000000000000004-0000000001.checkpoint.deleted", as_bytes("kept"));
+  put(disk, "00000000000000000016.log.cleaned", as_bytes("x"));
+  put(disk, "00000000000000000020.index.swap", as_bytes("x"));  // behind the cleaned one
+  put(disk, "00000000000000000003.index", as_bytes("no log"));
+  put(disk, "leader-epoch-checkpoint.tmp", as_bytes("x"));
+  put(disk, "something else", as_bytes("ignored"));
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(24));
+  Files expected = files;
+  expected["00000000000000000004-0000000001.checkpoint.deleted"] = {'k', 'e', 'p', 't'};
+  expected["something else"] = {'i', 'g', 'n', 'o', 'r', 'e', 'd'};
+  EXPECT_EQ(files_of(disk), expected);
+}
+
+TEST(Recovery, CompletedReplacementTakesThePlaceOfOldSegments) {
+  Files files = small_log(true);
+  // A cleaner had put segments 0 and 8 together (here: the batches 2 to 4 and 8 to 16).
+  ByteBuffer merged;
+  const ByteBuffer& first = files[log_name(0)];
+  size_t batch = first.size() / 4;
+  merged.insert(merged.end(), first.begin() + static_cast<ptrdiff_t>(batch),
+                first.begin() + static_cast<ptrdiff_t>(2 * batch));
+  const ByteBuffer& second = files[log_name(8)];
+  merged.insert(merged.end(), second.begin(), second.end());
+  sim::MemoryDisk disk;
+  put(disk, files);
+  put(disk, "00000000000000000000.log.swap", merged);
+  put(disk, "00000000000000000000.index.swap", ByteView());
+  put(disk, "00000000000000000000.timeindex.swap", ByteView());
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  options.recovery_point = Offset(24);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->segment_count(), 2);
+  auto records = read_all(*log, Offset(0));
+  ASSERT_EQ(records.size(), 18u);
+  EXPECT_EQ(records[0].first, 2);
+  EXPECT_EQ(records[2].first, 8);
+}
+
+TEST(Recovery, OldMessageFormatsAreRefusedAndNotTouched) {
+  for (uint8_t magic : {uint8_t{0}, uint8_t{1}}) {
+    ByteBuffer set(60, 0);
+    store_be<int32_t>(&set[8], 48);
+    store_be<uint32_t>(&set[12], 0x12345678);
+    set[16] = magic;
+    size_t key = magic == 0 ? 18 : 26;
+    store_be<int32_t>(&set[key], -1);
+    Files files{{log_name(0), set}, {"00000000000000000000.log.deleted", {1}}};
+    for (bool clean : {true, false}) {
+      sim::MemoryDisk disk;
+      put(disk, files);
+      LogOptions options = options_for(disk);
+      options.clean = clean;
+      auto log = Log::open(options);
+      ASSERT_FALSE(log);
+      EXPECT_EQ(log.error().kind, Errc::kUnsupported);
+      EXPECT_NE(log.error().message.find(log_name(0)), std::string::npos);
+      EXPECT_EQ(files_of(disk), files);
+    }
+  }
+}
+
+TEST(Recovery, StartBeyondTheEndStartsOver) {
+  sim::MemoryDisk disk;
+  put(disk, small_log(true));
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  options.start = Offset(500);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->start(), Offset(500));
+  EXPECT_EQ(log->end(), Offset(500));
+  EXPECT_EQ(append(*log, make_batch({})).first, Offset(500));
+}
+
+TEST(Recovery, AnotherTopicIdIsRefused) {
+  sim::MemoryDisk disk;
+  put(disk, small_log(true));
+  LogOptions options = options_for(disk, small_config());
+  options.topic_id = Uuid{7, 8};
+  auto log = Log::open(options);
+  ASSERT_FALSE(log);
+  EXPECT_EQ(log.error().kind, Errc::kInvalid);
+  put(disk, std::string(kPartitionMetadataFile), as_bytes("version: 0\ntopic_id: rubbish"));
+  EXPECT_EQ(Log::open(options).error().kind, Errc::kCorrupt);
+  put(disk, std::string(kPartitionMetadataFile), ByteView());  // a power loss
+  EXPECT_EQ(open_or_die(options)->topic_id(), (Uuid{7, 8}));
+}
+
+// ---- every byte
+
+/// Opens what is left and reads all of it. The log must be a beginning of the good one: whole
+/// batches, each record as it was.
+void check_prefix(sim::MemoryDisk& disk, bool clean,
+                  const std::vector<std::pair<int64_t, std::string>>& good) {
+  LogOptions options = options_for(disk, small_config());
+  options.contiguous = true;
+  options.clean = clean;
+  options.recovery_point = clean ? Offset(24) : Offset(0);
+  auto log = Log::open(options);
+  if (!log) return;  // refused with an error: allowed
+  auto records = read_all(**log, (*log)->start());
+  ASSERT_LE(records.size(), good.size());
+  for (size_t n = 0; n < records.size(); n++) ASSERT_EQ(records[n], good[n]);
+}
+
+std::vector<std::pair<int64_t, std::string>> good_records() {
+  sim::MemoryDisk disk;
+  put(disk, small_log(true));
+  auto log = open_or_die(options_for(disk, small_config()));
+  return read_all(*log, Offset(0));
+}
+
+TEST(Recovery, GapsAreDamageOnlyWhereTheLogIsContiguous) {
+  Files files = small_log(false);
+  files[log_name(8)].clear();
+  for (bool contiguous : {false, true}) {
+    sim::MemoryDisk disk;
+    put(disk, files);
+    LogOptions options = options_for(disk, small_config());
+    options.contiguous = contiguous;
+    auto log = open_or_die(options);
+    EXPECT_EQ(log->end(), Offset(contiguous ? 8 : 24));
+    EXPECT_EQ(read_all(*log, Offset(0)).size(), contiguous ? 8u : 16u);
+  }
+}
+
+TEST(Recovery, EveryFileCutAtEveryByte) {
+  auto good = good_records();
+  ASSERT_EQ(good.size(), 24u);
+  Files files = small_log(true);
+  for (const auto& [name, bytes] : files) {
+    for (size_t n = 0; n < bytes.size(); n++) {
+      SCOPED_TRACE(name + " cut to " + std::to_string(n));
+      sim::MemoryDisk disk;
+      put(disk, files);
+      put(disk, name, ByteView(bytes).first(n));
+      check_prefix(disk, false, good);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// What no checksum covers may come out wrong: base offset (the first eight bytes of a batch) and
+// leader epoch. Everything else is found out, or was not needed.
+TEST(Recovery, EveryByteOfEveryFileFlipped) {
+  auto good = good_records();
+  Files files = small_log(true);
+  sim::Rng rng(11);
+  for (const auto& [name, bytes] : files) {
+    bool is_log = name.ends_with(kLogSuffix);
+    size_t batch = is_log ? bytes.size() / 4 : 1;
+    for (size_t n = 0; n < bytes.size(); n++) {
+      if (is_log && (n % batch < 8 || (n % batch >= 12 && n % batch < 16))) continue;
+      SCOPED_TRACE(name + " flipped at " + std::to_string(n));
+      sim::MemoryDisk disk;
+      put(disk, files);
+      ByteBuffer flipped = bytes;
+      flipped[n] ^= static_cast<uint8_t>(1U << rng.below(8));
+      put(disk, name, flipped);
+      check_prefix(disk, false, good);
+      if (HasFatalFailure()) return;
+      sim::MemoryDisk trusted;
+      put(trusted, files);
+      if (is_log) continue;  // after a clean stop the batches are believed
+      put(trusted, name, flipped);
+      check_prefix(trusted, true, good);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace odradek::log
