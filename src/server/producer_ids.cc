@@ -32,8 +32,8 @@ io::Task<void> ProducerIds::fetch(Services& services) {
   fetching_ = true;
   constexpr int16_t kVersion = 0;
   wire::AllocateProducerIdsRequest ask;
-  ask.broker_id = services.config.node_id().value;
-  const metadata::Broker* self = services.image->broker(services.config.node_id());
+  ask.broker_id = services.config->node_id().value;
+  const metadata::Broker* self = services.image->broker(services.config->node_id());
   if (self != nullptr) ask.broker_epoch = self->epoch.value;
   wire::Writer writer;
   ask.encode(writer, kVersion);

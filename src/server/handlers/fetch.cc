@@ -396,7 +396,7 @@ void respond_incremental(const Call& call, FetchSession& session, int32_t epoch)
 
 Call make_call(Request& request, const wire::FetchRequest& message, Items& items) {
   const int64_t bytes_max = std::min(
-      message.max_bytes, request.services().config.int32(metadata::BrokerKey::kFetchMaxBytes));
+      message.max_bytes, request.services().config->int32(metadata::BrokerKey::kFetchMaxBytes));
   return {request,
           items,
           message.isolation_level == 1 ? Visibility::kStable : Visibility::kCommitted,
