@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 
 import broker as brokers
+import python_clients
 
 SUITE_TIMEOUT_S = 300
 
@@ -24,20 +25,8 @@ def stale(target, *sources):
     return not os.path.exists(target) or any(os.path.getmtime(s) > os.path.getmtime(target) for s in sources)
 
 
-def python():
-    """The interpreter of a virtual environment with the Python clients."""
-    home = os.path.join(brokers.BUILD, 'venv')
-    wanted, done = os.path.join(HERE, 'requirements.txt'), os.path.join(home, 'installed')
-    if stale(done, wanted):
-        subprocess.run([sys.executable, '-m', 'venv', '--clear', home], check=True)
-        subprocess.run([os.path.join(home, 'bin', 'pip'), 'install', '--quiet', '--disable-pip-version-check', '-r', wanted],
-                       check=True)
-        open(done, 'w', encoding='utf-8').close()
-    return os.path.join(home, 'bin', 'python')
-
-
 def python_suite(name):
-    return lambda: [python(), os.path.join(HERE, name, 'suite.py')]
+    return lambda: [python_clients.python(), os.path.join(HERE, name, 'suite.py')]
 
 
 def go_suite():

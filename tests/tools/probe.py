@@ -135,7 +135,11 @@ def create_topic(connection, name, partitions=1):
 
 def produce(connection, topic, partition=0, acks=-1, value=b'x'):
     """(error code, base offset) of one record sent to one partition."""
-    batch = one_record_batch(value)
+    return produce_batch(connection, topic, partition, one_record_batch(value), acks)
+
+
+def produce_batch(connection, topic, partition, batch, acks=-1):
+    """(error code, base offset) of a batch sent to one partition."""
     body = string(None) + struct.pack('>hii', acks, 5000, 1) + string(topic)
     body += struct.pack('>iii', 1, partition, len(batch)) + batch
     cursor = _Cursor(connection.call(PRODUCE, 3, body))
