@@ -15,7 +15,7 @@
 #include <memory>
 
 #include "metadata/broker_config.h"
-#include "server/fetch_session.h"
+#include "server/fetch_sessions.h"
 #include "server/partition_access.h"
 #include "wire/gen/fetch.h"
 

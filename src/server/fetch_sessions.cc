@@ -1,4 +1,4 @@
-#include "server/fetch_session.h"
+#include "server/fetch_sessions.h"
 
 #include <functional>
 
