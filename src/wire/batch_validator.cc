@@ -158,8 +158,7 @@ class Validator {
     const bool append_time = batch_.timestamp_type() == TimestampType::kLogAppendTime;
     const int64_t timestamp =
         append_time ? batch_.max_timestamp().value
-                    : static_cast<int64_t>(static_cast<uint64_t>(batch_.base_timestamp().value) +
-                                           static_cast<uint64_t>(facts.timestamp_delta));
+                    : wrapping_add(batch_.base_timestamp().value, facts.timestamp_delta);
     if (timestamp > out_.max_timestamp.value) {
       out_.max_timestamp = WallMs(timestamp);
       out_.max_timestamp_offset_delta = index;

@@ -207,12 +207,10 @@ Result<bool> RecordIterator::next(RecordView& out) {
                                                   batch_.count() - left_, size));
     return std::unexpected(source_.problem());
   }
-  out.offset = batch_.base_offset() + int64_t{out.offset_delta};
-  out.timestamp =
-      batch_.timestamp_type() == TimestampType::kLogAppendTime
-          ? batch_.max_timestamp()
-          : WallMs(static_cast<int64_t>(static_cast<uint64_t>(batch_.base_timestamp().value) +
-                                        static_cast<uint64_t>(timestamp_delta)));
+  out.offset = Offset(wrapping_add(batch_.base_offset().value, out.offset_delta));
+  out.timestamp = batch_.timestamp_type() == TimestampType::kLogAppendTime
+                      ? batch_.max_timestamp()
+                      : WallMs(wrapping_add(batch_.base_timestamp().value, timestamp_delta));
   left_--;
   return true;
 }
@@ -273,7 +271,9 @@ void BatchBuilder::add(WallMs timestamp, std::optional<ByteView> key, std::optio
                        std::span<const RecordHeader> headers) {
   if (count_ == 0) base_timestamp_ = timestamp;
   max_timestamp_ = std::max(max_timestamp_, timestamp);
-  const int64_t timestamp_delta = timestamp.value - base_timestamp_.value;
+  // Modulo 2^64, as the reader adds it.
+  const auto timestamp_delta = static_cast<int64_t>(static_cast<uint64_t>(timestamp.value) -
+                                                    static_cast<uint64_t>(base_timestamp_.value));
   const size_t size =
       1 + varint_size(timestamp_delta) + varint_size(count_) + content_size(key, value, headers);
   Writer& w = records_;

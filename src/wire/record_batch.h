@@ -54,6 +54,11 @@ enum class ControlType : int16_t {
   kKraftVoters = 6,
 };
 
+/// a + b modulo 2^64: what a batch says may be nonsense, and must not be undefined behaviour.
+constexpr int64_t wrapping_add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+
 /// A batch's header, and through it the batch. A value: a pointer to bytes that the caller keeps.
 class BatchHeader {
  public:
@@ -81,9 +86,11 @@ class BatchHeader {
   /// Bytes of the whole batch.
   size_t size() const { return static_cast<size_t>(length()) + kBatchOverhead; }
   /// Offset of the last record that the batch ever had.
-  Offset last_offset() const { return base_offset() + int64_t{last_offset_delta()}; }
+  Offset last_offset() const {
+    return Offset(wrapping_add(base_offset().value, last_offset_delta()));
+  }
   /// The first offset behind the batch.
-  Offset next_offset() const { return last_offset() + int64_t{1}; }
+  Offset next_offset() const { return Offset(wrapping_add(last_offset().value, 1)); }
   /// −1 without a sequence; wraps after 2147483647 to 0.
   int32_t last_sequence() const {
     if (base_sequence() < 0) return -1;
