@@ -157,7 +157,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
       const Piece& piece = pieces[i];
       uint64_t skip = i == index_ ? offset_ : 0;
       uint64_t length = piece.size() - skip;
-      const uint8_t* bytes = piece.memory.data() + skip;
+      const uint8_t* bytes = piece.source != nullptr ? nullptr : piece.memory.data() + skip;
       if (piece.source != nullptr) {
         if (room.size() < length) break;
         auto n = file_of(piece).read(piece.position + skip, room.first(length));
