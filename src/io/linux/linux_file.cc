@@ -216,8 +216,11 @@ Result<void> LinuxFile::write(uint64_t position, std::span<const ByteView> piece
       parts[static_cast<size_t>(count++)] = {const_cast<uint8_t*>(rest.data()), rest.size()};
     }
     if (count == 0) break;
-    ssize_t n = retry_eintr(
-        [&] { return ::pwritev(use.fd(), parts.data(), count, static_cast<off_t>(position)); });
+    off_t at = static_cast<off_t>(position);
+    ssize_t n = retry_eintr([&] {
+      return count == 1 ? ::pwrite(use.fd(), parts[0].iov_base, parts[0].iov_len, at)
+                        : ::pwritev(use.fd(), parts.data(), count, at);
+    });
     if (n < 0) return os_error(errno, path_);
     position += static_cast<uint64_t>(n);
     size_t left = static_cast<size_t>(n);
