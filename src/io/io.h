@@ -158,8 +158,8 @@ class Socket {
   virtual void start_write(const Chain& chain, Completion<Result<void>>& done) = 0;
   virtual void close() = 0;
   virtual const Endpoint& peer() const = 0;
-  /// The same connection for use on `loop`; this object is then only fit to be destroyed. Before the
-  /// first read and write only (a listener hands accepted sockets to other loops with it).
+  /// The same connection for use on `loop`; this object is then only fit to be destroyed. Before
+  /// the first read and write only (a listener hands accepted sockets to other loops with it).
   virtual std::unique_ptr<Socket> move_to(Loop& loop) = 0;
 
   /// `Result<size_t> n = co_await socket.read(buffer);`

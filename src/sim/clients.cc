@@ -1,0 +1,375 @@
+#include "sim/clients.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/wire_client.h"
+#include "wire/errors.h"
+#include "wire/gen/create_topics.h"
+#include "wire/gen/fetch.h"
+#include "wire/gen/init_producer_id.h"
+#include "wire/gen/metadata.h"
+#include "wire/gen/produce.h"
+#include "wire/record_batch.h"
+
+namespace odradek::sim {
+namespace {
+
+using wire::ErrorCode;
+
+constexpr Millis kRetryPause(20);
+
+/// Whether a client may try again; anything else that a node answers here is a failure of the node.
+bool may_retry(ClientWorld& world, const char* what, int16_t code) {
+  const auto error = static_cast<ErrorCode>(code);
+  if (wire::retriable(error)) return true;
+  world.history.fail(fmt::format("{} was answered {}", what, wire::name(error)));
+  return false;
+}
+
+Millis pause(ClientWorld& world) {
+  Rng& rng = world.sim.rng();
+  return Millis(rng.one_in(10) ? rng.between(0, 200) : rng.between(0, 10));
+}
+
+// ------------------------------------------------------------------------------------------------
+// producing
+
+struct Producer {
+  ClientWorld& world;
+  std::string name;
+  ProducerKind kind;
+  WireClient client;
+  ProducerId id{-1};
+  ProducerEpoch epoch{-1};
+  std::map<History::Partition, int32_t> next_sequence{};
+};
+
+struct Batch {
+  KnownTopic topic;
+  History::Partition at;
+  std::vector<std::string> values;
+  ByteBuffer bytes;
+};
+
+Batch make_batch(Producer& p) {
+  Rng& rng = p.world.sim.rng();
+  Batch batch;
+  batch.topic = p.world.topics[rng.below(p.world.topics.size())];
+  batch.at = {batch.topic.name,
+              static_cast<int32_t>(rng.below(static_cast<uint64_t>(batch.topic.partitions)))};
+  wire::BatchOptions options;
+  constexpr wire::Codec kCodecs[] = {wire::Codec::kNone, wire::Codec::kLz4, wire::Codec::kZstd};
+  options.codec = kCodecs[rng.one_in(2) ? 0 : rng.below(3)];
+  if (p.kind == ProducerKind::kIdempotent) {
+    options.producer_id = p.id;
+    options.producer_epoch = p.epoch;
+    options.base_sequence = p.next_sequence[batch.at];
+  }
+  wire::BatchBuilder builder(options);
+  const auto count = static_cast<int>(rng.one_in(4) ? 1 + rng.below(50) : 1 + rng.below(3));
+  const size_t padding = rng.one_in(20) ? rng.below(20'000) : rng.below(200);
+  for (int i = 0; i < count; i++) {
+    std::string value = fmt::format("{}.{}", p.name, p.world.next_value++);
+    std::string padded = value + '|' + std::string(padding, 'x');
+    builder.add(p.world.loop.clock().wall(), std::nullopt, as_bytes(padded));
+    batch.values.push_back(std::move(value));
+  }
+  batch.bytes = *builder.build();
+  return batch;
+}
+
+enum class Fate { kAcked, kUnknown, kFailed };
+
+io::Task<Fate> send_once(Producer& p, const Batch& batch) {
+  Arena arena;
+  wire::ProduceRequest request;
+  request.acks = p.kind == ProducerKind::kAcksOne ? 1 : -1;
+  request.timeout_ms = 30'000;
+  auto& topic = request.topic_data.add(arena);
+  topic.name = batch.topic.name;
+  topic.topic_id = batch.topic.id;
+  auto& partition = topic.partition_data.add(arena);
+  partition.index = batch.at.index;
+  partition.records = batch.bytes;
+  const auto version = static_cast<int16_t>(p.world.sim.rng().between(9, 13));
+  auto reply =
+      co_await p.client.call<wire::ProduceRequest, wire::ProduceResponse>(request, version);
+  if (!reply) co_return Fate::kUnknown;
+  const auto& responses = reply->body.responses;
+  if (responses.size() != 1 || responses[0].partition_responses.size() != 1) {
+    p.world.history.fail("a produce answer without its partition");
+    co_return Fate::kFailed;
+  }
+  const auto& answer = responses[0].partition_responses[0];
+  if (answer.error_code != 0) {
+    const std::string what = fmt::format("produce of {} to {}", batch.values[0], batch.at.text());
+    co_return may_retry(p.world, what.c_str(), answer.error_code) ? Fate::kUnknown : Fate::kFailed;
+  }
+  for (size_t i = 0; i < batch.values.size(); i++) {
+    p.world.history.acked(
+        batch.at, answer.base_offset + static_cast<int64_t>(i), p.name, batch.values[i],
+        p.kind == ProducerKind::kAcksOne ? History::Acks::kOne : History::Acks::kAll);
+  }
+  co_return Fate::kAcked;
+}
+
+io::Task<void> get_producer_id(Producer& p) {
+  while (p.id.value < 0) {
+    wire::InitProducerIdRequest request;
+    request.transactional_id = std::nullopt;
+    auto reply = co_await p.client.call<wire::InitProducerIdRequest, wire::InitProducerIdResponse>(
+        request, 4);
+    if (reply && reply->body.error_code == 0) {
+      p.id = ProducerId(reply->body.producer_id);
+      p.epoch = ProducerEpoch(reply->body.producer_epoch);
+    } else {
+      if (reply && !may_retry(p.world, "InitProducerId", reply->body.error_code)) co_return;
+      co_await p.world.loop.sleep(kRetryPause);
+    }
+  }
+}
+
+/// Sends until it is acknowledged, for an idempotent producer; else once.
+io::Task<void> deliver(Producer& p, const Batch& batch) {
+  for (;;) {
+    const Fate fate = co_await send_once(p, batch);
+    if (fate == Fate::kAcked && p.kind == ProducerKind::kIdempotent) {
+      p.next_sequence[batch.at] += static_cast<int32_t>(batch.values.size());
+    }
+    if (fate != Fate::kUnknown || p.world.history.failure()) co_return;
+    co_await p.world.loop.sleep(kRetryPause);
+    if (p.kind != ProducerKind::kIdempotent) co_return;
+  }
+}
+
+// ------------------------------------------------------------------------------------------------
+// consuming
+
+using Positions = std::map<History::Partition, int64_t>;
+
+/// The values of what was fetched from `from` on; moves the position behind them.
+void take_records(ClientWorld& world, const History::Partition& at, ByteView records,
+                  int64_t& position, const std::function<void(int64_t, std::string)>& each) {
+  wire::Decompressor decompressor;
+  wire::BatchIterator batches(records);
+  for (;;) {
+    auto batch = batches.next();
+    if (!batch) return world.history.fail(fmt::format("{}: {}", at.text(), batch.error().message));
+    if (!*batch) return;
+    if (!(*batch)->crc_matches()) {
+      return world.history.fail(fmt::format("{} offset {}: the checksum is wrong", at.text(),
+                                            (*batch)->base_offset().value));
+    }
+    wire::RecordIterator it(**batch, decompressor);
+    wire::RecordView record;
+    for (;;) {
+      auto more = it.next(record);
+      if (!more) return world.history.fail(fmt::format("{}: {}", at.text(), more.error().message));
+      if (!*more) break;
+      if (record.offset.value < position) continue;
+      std::string_view text = as_text(*record.value);
+      each(record.offset.value, std::string(text.substr(0, text.find('|'))));
+      position = record.offset.value + 1;
+    }
+  }
+}
+
+struct Fetched {
+  bool ok = false;
+  std::map<History::Partition, int64_t> high_watermarks;
+};
+
+/// One fetch of all partitions from their positions.
+io::Task<Fetched> fetch(
+    ClientWorld& world, WireClient& client, Positions& positions,
+    const std::function<void(const History::Partition&, int64_t, std::string)>& each) {
+  Rng& rng = world.sim.rng();
+  Arena arena;
+  wire::FetchRequest request;
+  request.max_wait_ms = static_cast<int32_t>(rng.between(0, 300));
+  request.min_bytes = 1;
+  request.max_bytes = rng.one_in(4) ? 10'000 : 10'000'000;
+  const std::vector<KnownTopic> topics = world.topics;
+  for (const KnownTopic& t : topics) {
+    auto& topic = request.topics.add(arena);
+    topic.topic = t.name;
+    topic.topic_id = t.id;
+    for (int32_t i = 0; i < t.partitions; i++) {
+      auto& partition = topic.partitions.add(arena);
+      partition.partition = i;
+      partition.fetch_offset = positions[{t.name, i}];
+      partition.partition_max_bytes = rng.one_in(4) ? 1'000 : 1'000'000;
+    }
+  }
+  const auto version = static_cast<int16_t>(rng.between(11, 17));
+  auto reply = co_await client.call<wire::FetchRequest, wire::FetchResponse>(request, version);
+  Fetched fetched;
+  if (!reply) co_return fetched;
+  if (reply->body.error_code != 0) {
+    (void)may_retry(world, "fetch", reply->body.error_code);
+    co_return fetched;
+  }
+  fetched.ok = true;
+  for (auto& t : reply->body.responses) {
+    auto known = std::ranges::find_if(topics, [&](const KnownTopic& k) {
+      return version >= 13 ? k.id == t.topic_id : k.name == t.topic;
+    });
+    if (known == topics.end()) {
+      world.history.fail("a fetch answer with a topic that was not asked for");
+      co_return fetched;
+    }
+    for (auto& p : t.partitions) {
+      const History::Partition at{known->name, p.partition_index};
+      if (p.error_code != 0) {
+        const std::string what = fmt::format("fetch of {} from {}", at.text(), positions[at]);
+        (void)may_retry(world, what.c_str(), p.error_code);
+        continue;
+      }
+      world.history.high_watermark(at, p.high_watermark);
+      fetched.high_watermarks[at] = p.high_watermark;
+      if (!p.records) continue;
+      ByteBuffer bytes;
+      for (const Piece& piece : p.records->pieces) {
+        bytes.insert(bytes.end(), piece.memory.begin(), piece.memory.end());
+      }
+      take_records(world, at, bytes, positions[at],
+                   [&](int64_t offset, std::string value) { each(at, offset, std::move(value)); });
+      if (positions[at] > p.high_watermark) {
+        world.history.fail(fmt::format("{}: offset {} was fetched above the high watermark {}",
+                                       at.text(), positions[at] - 1, p.high_watermark));
+      }
+    }
+  }
+  co_return fetched;
+}
+
+// ------------------------------------------------------------------------------------------------
+// topics
+
+io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string name) {
+  const auto partitions = static_cast<int32_t>(world.sim.rng().between(1, 6));
+  bool tried = false;
+  while (!world.history.failure()) {
+    Arena arena;
+    wire::CreateTopicsRequest request;
+    auto& topic = request.topics.add(arena);
+    topic.name = name;
+    topic.num_partitions = partitions;
+    topic.replication_factor = 1;
+    auto reply =
+        co_await client.call<wire::CreateTopicsRequest, wire::CreateTopicsResponse>(request, 7);
+    if (reply) {
+      const auto& answer = reply->body.topics[0];
+      const auto error = static_cast<ErrorCode>(answer.error_code);
+      if (error == ErrorCode::kNone) {
+        world.topics.push_back({name, answer.topic_id, partitions});
+        co_return;
+      }
+      // The first try may have been done without its answer arriving: such a topic is not used.
+      if (error == ErrorCode::kTopicAlreadyExists && tried) co_return;
+      if (!may_retry(world, "CreateTopics", answer.error_code)) co_return;
+    }
+    tried = true;
+    co_await world.loop.sleep(kRetryPause);
+  }
+}
+
+/// Every known topic must be there, as it was created.
+io::Task<void> check_topics(ClientWorld& world, WireClient& client) {
+  const std::vector<KnownTopic> known = world.topics;
+  wire::MetadataRequest request;
+  request.topics = std::nullopt;
+  request.allow_auto_topic_creation = false;
+  auto reply = co_await client.call<wire::MetadataRequest, wire::MetadataResponse>(request, 12);
+  if (!reply) co_return;
+  for (const KnownTopic& topic : known) {
+    auto& topics = reply->body.topics;
+    auto found = std::ranges::find_if(topics, [&](auto& t) { return t.name == topic.name; });
+    if (found == topics.end()) {
+      world.history.fail(fmt::format("topic {} was created and is gone", topic.name));
+    } else if (found->topic_id != topic.id ||
+               found->partitions.size() != static_cast<size_t>(topic.partitions)) {
+      world.history.fail(fmt::format("topic {} has become another one", topic.name));
+    }
+  }
+}
+
+}  // namespace
+
+io::Task<void> run_producer(ClientWorld& world, std::string name, ProducerKind kind) {
+  world.running++;
+  Producer producer{world, std::move(name), kind, WireClient(world.loop, world.broker)};
+  while (world.topics.empty() && !world.stopping) co_await world.loop.sleep(kRetryPause);
+  if (kind == ProducerKind::kIdempotent) co_await get_producer_id(producer);
+  while (!world.stopping && !world.history.failure()) {
+    const Batch batch = make_batch(producer);
+    co_await deliver(producer, batch);
+    co_await world.loop.sleep(pause(world));
+  }
+  world.running--;
+}
+
+io::Task<void> run_consumer(ClientWorld& world) {
+  world.running++;
+  WireClient client(world.loop, world.broker);
+  Positions positions;
+  const std::function<void(const History::Partition&, int64_t, std::string)> each =
+      [&world](const History::Partition& at, int64_t offset, std::string value) {
+        world.history.observed(at, offset, value);
+      };
+  while (!world.stopping && !world.history.failure()) {
+    const Fetched fetched = co_await fetch(world, client, positions, each);
+    co_await world.loop.sleep(fetched.ok ? pause(world) : kRetryPause);
+  }
+  world.running--;
+}
+
+io::Task<void> run_administrator(ClientWorld& world, int count) {
+  world.running++;
+  WireClient client(world.loop, world.broker);
+  for (int created = 0; !world.stopping && !world.history.failure();) {
+    if (created < count && (created == 0 || world.sim.rng().one_in(3))) {
+      co_await create_topic(world, client, fmt::format("topic{}", created++));
+    }
+    co_await check_topics(world, client);
+    co_await world.loop.sleep(Millis(world.sim.rng().between(1, 400)));
+  }
+  world.running--;
+}
+
+io::Task<void> read_everything(ClientWorld& world, bool& finished) {
+  WireClient client(world.loop, world.broker);
+  std::map<History::Partition, std::vector<std::string>> content;
+  const std::function<void(const History::Partition&, int64_t, std::string)> each =
+      [&](const History::Partition& at, int64_t offset, std::string value) {
+        auto& values = content[at];
+        if (offset != static_cast<int64_t>(values.size())) {
+          world.history.fail(
+              fmt::format("{}: offset {} follows {} records", at.text(), offset, values.size()));
+        }
+        values.push_back(std::move(value));
+      };
+  Positions positions;
+  for (bool all = false; !all && !world.history.failure();) {
+    const Fetched fetched = co_await fetch(world, client, positions, each);
+    all = fetched.ok;
+    for (const KnownTopic& topic : world.topics) {
+      for (int32_t i = 0; i < topic.partitions; i++) {
+        auto hw = fetched.high_watermarks.find({topic.name, i});
+        all =
+            all && hw != fetched.high_watermarks.end() && positions[{topic.name, i}] >= hw->second;
+      }
+    }
+    if (!fetched.ok) co_await world.loop.sleep(kRetryPause);
+  }
+  for (const KnownTopic& topic : world.topics) {
+    for (int32_t i = 0; i < topic.partitions; i++) {
+      world.history.check_all({topic.name, i}, content[{topic.name, i}]);
+    }
+  }
+  finished = true;
+}
+
+}  // namespace odradek::sim

@@ -1,0 +1,83 @@
+#include "sim/history.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace odradek::sim {
+namespace {
+
+using testing::HasSubstr;
+using testing::Optional;
+using Acks = History::Acks;
+
+const History::Partition kP{"t", 0};
+const History::Partition kQ{"t", 1};
+
+TEST(History, AcceptsWhatIsConsistent) {
+  History h;
+  h.acked(kP, 0, "p", "p.0", Acks::kAll);
+  h.acked(kP, 1, "q", "q.0", Acks::kOne);
+  h.observed(kP, 0, "p.0");
+  h.high_watermark(kP, 1);
+  h.power_lost();
+  h.acked(kP, 1, "p", "p.1", Acks::kAll);
+  h.check_all(kP, {"p.0", "p.1", "unknown"});
+  EXPECT_EQ(h.failure(), std::nullopt);
+}
+
+TEST(History, NoticesALostAcknowledgement) {
+  History h;
+  h.acked(kP, 1, "p", "p.1", Acks::kAll);
+  h.power_lost();
+  h.check_all(kP, {"p.0"});
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("p.1 was acknowledged with acks=all, and is gone")));
+}
+
+TEST(History, AcksOneSurvivesAllButAPowerLoss) {
+  History h;
+  h.acked(kP, 0, "p", "p.0", Acks::kOne);
+  h.check_all(kP, {});
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("and is gone")));
+}
+
+TEST(History, NoticesARecordThatWasSeenAndChanged) {
+  History h;
+  h.acked(kP, 0, "p", "p.0", Acks::kOne);
+  h.observed(kP, 0, "p.0");
+  h.power_lost();
+  h.observed(kP, 0, "q.0");
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("p.0 was seen by a consumer, and now it is q.0")));
+}
+
+TEST(History, NoticesDuplicates) {
+  History h;
+  h.acked(kP, 0, "p", "p.0", Acks::kAll);
+  h.check_all(kP, {"p.0", "p.0"});
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("p.0 is at t-0 offset 0 and at t-0 offset 1")));
+  History across;
+  across.observed(kP, 0, "p.0");
+  across.observed(kQ, 0, "p.0");
+  EXPECT_THAT(across.failure(), Optional(HasSubstr("and at t-1 offset 0")));
+}
+
+TEST(History, NoticesABrokenOrder) {
+  History h;
+  h.acked(kP, 5, "p", "p.0", Acks::kAll);
+  h.acked(kP, 4, "p", "p.1", Acks::kAll);
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("p.1 of p was acknowledged at 4")));
+}
+
+TEST(History, NoticesAHighWatermarkThatGoesBack) {
+  History h;
+  h.high_watermark(kP, 5);
+  h.power_lost();
+  h.high_watermark(kP, 4);
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("from 5 back to 4")));
+  History missing;
+  missing.high_watermark(kP, 2);
+  missing.check_all(kP, {"a"});
+  EXPECT_THAT(missing.failure(), Optional(HasSubstr("1 records, but the high watermark was 2")));
+}
+
+}  // namespace
+}  // namespace odradek::sim

@@ -1,0 +1,39 @@
+// Scenario: one node, many clients, and power that fails.
+//
+// Assembles the real node on a simulated machine. Producers (idempotent, plain acks=all, acks=1),
+// consumers and an administrator work on it while the machine loses its power, is killed or stops
+// cleanly, several times, also while it starts. History holds what they were told against what they
+// see; in the end all faults cease, everybody must get on, and every partition is read from the
+// beginning.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace odradek::sim {
+
+struct ScenarioOptions {
+  uint64_t seed = 1;
+  bool verbose = false;  // the node's log lines to standard error, with virtual times
+};
+
+struct ScenarioOutcome {
+  /// Nothing: all rules held.
+  std::optional<std::string> failure;
+  /// The node's last log lines, for a failure.
+  std::vector<std::string> log;
+  uint64_t trace_hash = 0;
+  uint64_t acked = 0;
+  uint64_t observed = 0;
+  int power_losses = 0;
+  int kills = 0;
+  int clean_stops = 0;
+  int64_t virtual_ms = 0;
+};
+
+/// Deterministic: the same seed gives the same outcome.
+ScenarioOutcome run_power_loss(const ScenarioOptions& options);
+
+}  // namespace odradek::sim
