@@ -82,6 +82,8 @@ class BrokerConfig {
   const std::vector<QuorumAddress>& quorum_bootstrap_servers() const { return bootstrap_; }
   const std::vector<std::string>& log_dirs() const { return log_dirs_; }
   const std::string& metadata_log_dir() const { return metadata_log_dir_; }
+  /// queued.max.request.bytes; when it is not given, at least one largest request fits.
+  int64_t queued_bytes_max() const;
   /// log.retention.ms, or minutes, or hours: the first one that is set. −1: no limit.
   Millis log_retention() const;
   Millis log_roll() const;
@@ -95,12 +97,22 @@ class BrokerConfig {
  private:
   BrokerConfig() = default;
   Result<void> parse_static(std::vector<std::string>& warnings);
+  void overlay(const ConfigMap& values, bool own, std::vector<std::string>* warnings);
+  // broker_config_check.cc: what follows from the values, and rules between them.
   Result<void> derive();
+  Result<void> derive_roles();
+  Result<void> derive_protocols();
   Result<void> derive_listeners();
+  Result<void> derive_advertised(const std::vector<Endpoint>& all);
+  Result<void> derive_inter_broker_listener();
   Result<void> derive_quorum();
   Result<void> derive_dirs();
+  Result<void> check_numbers() const;
+  Result<void> check_group_bounds() const;
+  Result<void> check_connections() const;
   Result<void> refuse_unbuilt() const;
-  void overlay(const ConfigMap& values, bool own, std::vector<std::string>* warnings);
+  Result<std::vector<Endpoint>> parse_endpoints(BrokerKey key, bool distinct_ports) const;
+  bool given(BrokerKey key) const { return static_.contains(def(key).name); }
 
   Properties static_;
   ConfigMap dynamic_defaults_;
@@ -109,6 +121,7 @@ class BrokerConfig {
   std::vector<ConfigValue> values_;         // effective, by BrokerKey
 
   BrokerId node_id_ = kNoBroker;
+  std::map<std::string, SecurityProtocol, std::less<>> protocols_;  // by listener name
   std::vector<Endpoint> listeners_, controller_listeners_, advertised_, advertised_controllers_;
   std::string inter_broker_listener_;
   std::vector<std::string> controller_listener_names_;
@@ -116,5 +129,14 @@ class BrokerConfig {
   std::vector<std::string> log_dirs_;
   std::string metadata_log_dir_;
 };
+
+/// Java class names among values that we have our own implementation of; such settings take no
+/// other class.
+bool known_class(std::string_view class_name);
+/// Name of the setting behind a per-listener one: "listener.name.x.ssl.keystore.type" →
+/// "ssl.keystore.type"; the name itself when it has no such prefix.
+std::string_view without_listener_prefix(std::string_view name);
+/// Whether it configures TLS or SASL, which are not built yet.
+bool is_security_setting(std::string_view name);
 
 }  // namespace odradek::metadata

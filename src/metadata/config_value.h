@@ -94,7 +94,10 @@ using ConfigValue =
 /// Parses and checks. Errors are Errc::kInvalid with Apache's text, e.g. "Invalid value 0 for
 /// configuration min.insync.replicas: Value must be at least 1".
 Result<ConfigValue> parse_config(const ConfigDef& def, std::optional<std::string_view> text);
-/// The elements of a list value: split at commas, trimmed; "" is the empty list.
+/// The value as Apache prints it: "true", "5", "0.5", "a,b". Null for null.
+std::optional<std::string> config_text(const ConfigValue& value);
+/// The elements of a list value: split at commas, trimmed; "" is the empty list. The
+/// second of two equal elements is dropped.
 std::vector<std::string> split_list(std::string_view text);
 std::string join_list(std::span<const std::string> elements);
 
