@@ -59,7 +59,7 @@ void write_cluster(const Image& image, MetadataVersion version, const Sink& sink
     r.broker_epoch = b->epoch.value;
     r.end_points = endpoints<wire::RegisterBrokerRecord::BrokerEndpoint>(arena, b->endpoints);
     r.features = ranges<wire::RegisterBrokerRecord::BrokerFeature>(arena, b->features);
-    if (b->rack) r.rack = *b->rack;
+    r.rack = b->rack ? std::optional<std::string_view>(*b->rack) : std::nullopt;
     r.fenced = b->fenced;
     r.in_controlled_shutdown = b->in_controlled_shutdown;
     if (version.directories()) r.log_dirs = uuids(arena, b->log_dirs);
@@ -138,7 +138,7 @@ void write_quotas(const Image& image, const Sink& sink) {
       r.entity = to_array<Entity>(arena, q->entity, [](const auto& e) {
         Entity out;
         out.entity_type = e.first;
-        if (e.second) out.entity_name = *e.second;
+        out.entity_name = e.second ? std::optional<std::string_view>(*e.second) : std::nullopt;
         return out;
       });
       r.key = key;

@@ -70,6 +70,7 @@ Record register_broker(int32_t id, int64_t epoch, bool fenced = true) {
   r.incarnation_id = Uuid{static_cast<uint64_t>(id), static_cast<uint64_t>(epoch)};
   r.end_points.add(arena, {"PLAINTEXT", "h", 9092, 0});
   r.features.add(arena, {"metadata.version", 7, 30});
+  r.rack = std::nullopt;
   r.fenced = fenced;
   r.log_dirs.add(arena, Uuid{101, 2});
   r.log_dirs.add(arena, Uuid{101, 1});
@@ -317,6 +318,9 @@ TEST(ImageRecords, RoundTrip) {
   ImageBuilder again;
   for (const Record& r : records) ASSERT_TRUE(again.apply(r));
   EXPECT_EQ(to_records(again.image()), records);
+  EXPECT_FALSE(again.image().broker(BrokerId(1))->rack);
+  EXPECT_FALSE(again.image().config(ResourceType::kBroker, "", "nope"));
+  EXPECT_NE(again.image().quotas.find({{"user", std::nullopt}}), nullptr);
   EXPECT_EQ(*again.image().broker(BrokerId(1)), *b.image().broker(BrokerId(1)));
   EXPECT_EQ(*again.image().partition("a", 0), *b.image().partition("a", 0));
 }

@@ -65,6 +65,10 @@ Result<void> validate_topic_config(const ConfigMap& own, const BrokerConfig& bro
 Result<void> validate_group_config(const ConfigMap& own, const BrokerConfig& broker);
 Result<void> validate_client_metrics_config(const ConfigMap& own);
 
+/// Value of one topic, group or client metrics setting: own, else that of the broker settings that
+/// supply its default, else the default.
+ConfigValue resolve_topic_value(const ConfigDef& d, const ConfigMap& own,
+                                const BrokerConfig& broker);
 /// Value of one group setting: own, else the broker's, else the default.
 ConfigValue resolve_group_config(const ConfigMap& own, const BrokerConfig& broker, GroupKey key);
 

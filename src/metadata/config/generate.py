@@ -89,6 +89,8 @@ def rule(text, kind, options):
         if high:
             fields.append(f'.max = {number(high)}')
         return '{' + ', '.join(fields) + '}'
+    if text == 'non-empty list':  # of the quorum's addresses; their parser accepts the empty list
+        return '{.kind = Kind::kList}'
     if text.startswith('[partitionId]'):
         return '{.kind = Kind::kThrottledReplicas}'
     if 'by_duration' in text:
