@@ -1,5 +1,5 @@
-// ReplicaFixture: one simulated node with log directories, a shard per loop, and metadata made of
-// records. For tests of this room and of the handlers.
+// ReplicaNode: the replica room of one simulated node: log directories, a shard per loop, and
+// metadata made of records. For tests of this room and of the handlers.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -42,18 +42,18 @@ inline ByteBuffer make_batch(const BatchSpec& spec = {}) {
   return *builder.build();
 }
 
-class ReplicaFixture : public testing::Test {
- protected:
+class ReplicaNode {
+ public:
   static constexpr BrokerId kNode{1};
 
-  explicit ReplicaFixture(int loops = 1, int dir_count = 1)
-      : node(sim.add_node("n", loops)), dir_count_(dir_count) {
+  ReplicaNode(sim::Simulation& simulation, sim::SimIo& machine, int dir_count)
+      : sim(simulation), node(machine), dir_count_(dir_count) {
     for (int i = 0; i < dir_count; i++) {
       EXPECT_TRUE(node.disk().make_directory("/d" + std::to_string(i)));
     }
     start();
   }
-  ~ReplicaFixture() override { stop(); }
+  ~ReplicaNode() { stop(); }
 
   /// Builds the node's objects over what is on the disk.
   void start() {
@@ -219,9 +219,8 @@ class ReplicaFixture : public testing::Test {
     return out;
   }
 
-  sim::Simulation sim{11};
+  sim::Simulation& sim;
   sim::SimIo& node;
-  int dir_count_;
   int fatal = 0;
   std::unique_ptr<LogDirs> dirs;
   std::vector<std::unique_ptr<Shard>> shards;
@@ -250,8 +249,25 @@ class ReplicaFixture : public testing::Test {
     return make_topic_settings(config, Millis(86'400'000));
   }
 
+  int dir_count_;
   metadata::ImageBuilder builder_;
   uint64_t next_topic_ = 0;
+};
+
+namespace testing_detail {
+struct Machine {
+  explicit Machine(int loops) : node(simulation.add_node("n", loops)) {}
+  sim::Simulation simulation{11};
+  sim::SimIo& node;
+};
+}  // namespace testing_detail
+
+/// A test with one such node of its own.
+class ReplicaFixture : public testing::Test, private testing_detail::Machine, public ReplicaNode {
+ protected:
+  explicit ReplicaFixture(int loops = 1, int dir_count = 1)
+      : Machine(loops), ReplicaNode(Machine::simulation, Machine::node, dir_count) {}
+  using ReplicaNode::node;
 };
 
 }  // namespace odradek::replica

@@ -151,6 +151,8 @@ class TestServer {
   ServerMetrics& metrics(int loop = 0) { return services(loop).metrics; }
   void set_image(metadata::ImagePtr image);
   Server& server() { return *server_; }
+  /// The machine it runs on.
+  sim::SimIo& node() { return node_; }
 
   sim::Simulation sim;
   KeptLines lines;
