@@ -263,6 +263,12 @@ Result<MemoryDisk::NodePtr> MemoryDisk::find_parent(const std::string& path,
 }
 
 std::optional<Error> MemoryDisk::fault(DiskOp op, const std::string& path) {
+  const uint64_t incarnation = incarnation_;
+  const bool changes = op != DiskOp::kRead && op != DiskOp::kOpen;
+  if (changes && interrupt_in_ > 0 && --interrupt_in_ == 0) std::exchange(interrupt_, nullptr)();
+  if (down_ || incarnation != incarnation_) {
+    return Error{Errc::kClosed, fmt::format("{}: the process is gone", path)};
+  }
   return fault_ ? fault_(op, path) : std::nullopt;
 }
 

@@ -63,6 +63,14 @@ class MemoryDisk : public io::Disk {
   void process_died();
   /// process_died, and what was not durable is lost, except for what chance keeps.
   void power_loss(Rng& rng);
+  /// While down, whatever changes the disk answers kClosed: what is left of a dead process.
+  void set_down(bool down) { down_ = down; }
+  /// Calls `then` in the middle of what happens, before the n-th change of the disk from now (n ≥
+  /// 1), which answers kClosed if the process is dead afterwards.
+  void interrupt_after(uint64_t n, std::function<void()> then) {
+    interrupt_in_ = n;
+    interrupt_ = std::move(then);
+  }
   /// Makes everything durable: the end of a test's set-up.
   void sync_everything();
 
@@ -108,6 +116,9 @@ class MemoryDisk : public io::Disk {
   uint64_t incarnation_ = 0;
   uint64_t used_ = 0;
   uint64_t space_ = uint64_t{1} << 40;
+  bool down_ = false;
+  uint64_t interrupt_in_ = 0;
+  std::function<void()> interrupt_;
   Fault fault_;
   std::function<WallMs()> wall_;
   Counts counts_;

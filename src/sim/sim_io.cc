@@ -16,15 +16,6 @@ constexpr int64_t kPostUsMax = 30;
 constexpr int64_t kBackgroundUsMax = 4'000;
 }  // namespace
 
-#if __has_feature(address_sanitizer)
-void bury(io::Callback dead) {
-  static auto* graveyard = new std::vector<io::Callback>;
-  graveyard->push_back(std::move(dead));
-}
-#else
-void bury(io::Callback) {}
-#endif
-
 Simulation::Simulation(uint64_t seed, SimOptions options)
     : options_(options), rng_(seed), net_(std::make_unique<SimNet>(*this)) {}
 
@@ -32,6 +23,7 @@ Simulation::~Simulation() {
   for (auto& node : nodes_) {
     if (node->up()) node->kill();
   }
+  for (auto& node : nodes_) node->free_dropped();
 }
 
 SimIo& Simulation::add_node(const std::string& host, int loops) {
@@ -159,7 +151,6 @@ void SimLoop::turn() {
 }
 
 void SimLoop::clear() {
-  // Moved out first: what the callbacks own may call this loop from its destructor.
   auto inbox = std::move(inbox_);
   auto turn_end = std::move(turn_end_);
   auto timers = std::move(timers_);
@@ -169,9 +160,9 @@ void SimLoop::clear() {
   last_arrival_.clear();
   turn_scheduled_ = false;
   busy_until_ = 0;
-  for (auto& callback : inbox) bury(std::move(callback));
-  for (auto& callback : turn_end) bury(std::move(callback));
-  for (auto& [id, callback] : timers) bury(std::move(callback));
+  for (auto& callback : inbox) node_.drop(std::move(callback));
+  for (auto& callback : turn_end) node_.drop(std::move(callback));
+  for (auto& [id, callback] : timers) node_.drop(std::move(callback));
 }
 
 Result<std::unique_ptr<io::Listener>> SimLoop::listen(const io::Endpoint& at, bool shared_port,
@@ -293,10 +284,11 @@ void SimIo::kill() {
   up_ = false;
   incarnation_++;
   disk_.process_died();
-  std::vector<Simulation::Event> dropped;
+  disk_.set_down(true);
+  disk_.interrupt_after(0, nullptr);
   for (auto it = sim_.events_.begin(); it != sim_.events_.end();) {
     if (it->second.node == this) {
-      dropped.push_back(std::move(it->second));
+      drop(std::move(it->second.run));
       it = sim_.events_.erase(it);
     } else {
       ++it;
@@ -304,7 +296,6 @@ void SimIo::kill() {
   }
   sim_.net_->node_died(*this);
   for (auto& loop : loops_) loop->clear();
-  for (auto& event : dropped) bury(std::move(event.run));
 }
 
 void SimIo::power_loss() {
@@ -312,9 +303,30 @@ void SimIo::power_loss() {
   disk_.power_loss(sim_.rng_);
 }
 
+void SimIo::kill_after(uint64_t disk_changes) {
+  disk_.interrupt_after(disk_changes, [this] { kill(); });
+}
+
+void SimIo::power_loss_after(uint64_t disk_changes) {
+  disk_.interrupt_after(disk_changes, [this] { power_loss(); });
+}
+
+void SimIo::free_dropped() {
+#if __has_feature(address_sanitizer)
+  // Never freed, so that LeakSanitizer finds what hangs on it: coroutines that will never resume.
+  static auto* for_ever = new std::vector<std::vector<io::Callback>>;
+  for_ever->push_back(std::move(dropped_));
+#endif
+  // Moved out first: what the callbacks own may call this machine from its destructor.
+  auto dropped = std::move(dropped_);
+  dropped_.clear();
+}
+
 void SimIo::restart() {
   ODRADEK_CHECK(!up_);
+  free_dropped();
   up_ = true;
+  disk_.set_down(false);
 }
 
 }  // namespace odradek::sim

@@ -102,8 +102,8 @@ class Simulation {
   uint64_t trace_ = 0;
   const void* running_ = nullptr;  // the thread, in a sense, that runs now
   std::map<std::pair<int64_t, uint64_t>, Event> events_;
-  std::vector<std::unique_ptr<SimIo>> nodes_;
   std::unique_ptr<SimNet> net_;
+  std::vector<std::unique_ptr<SimIo>> nodes_;
 };
 
 /// One machine of a simulation.
@@ -124,6 +124,10 @@ class SimIo : public io::Io {
   void kill();
   /// The machine stops at once, and its disk forgets what was not durable.
   void power_loss();
+  /// kill or power_loss in the middle of a turn: just before the n-th change of the disk from now.
+  /// The code that runs goes on to its next wait, but nothing it does has an effect.
+  void kill_after(uint64_t disk_changes);
+  void power_loss_after(uint64_t disk_changes);
   /// After kill or power_loss: loops run again. The disk's content is as it was left.
   void restart();
 
@@ -133,6 +137,10 @@ class SimIo : public io::Io {
   friend class SimNet;
   friend class SimSyncQueue;
 
+  /// Takes what a dead machine will never run.
+  void drop(io::Callback callback) { dropped_.push_back(std::move(callback)); }
+  void free_dropped();
+
   Simulation& sim_;
   std::string host_;
   int id_;
@@ -140,6 +148,7 @@ class SimIo : public io::Io {
   uint64_t incarnation_ = 0;
   MemoryDisk disk_;
   std::vector<std::unique_ptr<SimLoop>> loops_;
+  std::vector<io::Callback> dropped_;  // until restart: the code that runs may still use it
 };
 
 }  // namespace odradek::sim

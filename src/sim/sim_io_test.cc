@@ -221,5 +221,30 @@ TEST(SimIo, ADeadMachineIsSilentAndItsPeersNotice) {
   }
 }
 
+TEST(SimIo, PowerCanFailInTheMiddleOfATurn) {
+  Simulation sim(1);
+  SimIo& node = sim.add_node("n", 1);
+  std::string trace;
+  auto file = *node.disk().open("f", io::OpenMode::kCreate);
+  ASSERT_TRUE(node.disk().sync_directory("/"));
+  node.loop(0).post([&] {
+    for (uint64_t i = 0; i < 4; i++) {
+      trace += file->write(i, as_bytes("x")) && file->sync() ? 's' : '-';
+    }
+    trace += node.disk().open("g", io::OpenMode::kCreate) ? 'g' : '-';
+    node.loop(0).post([&] { trace += 'p'; });
+  });
+  node.loop(0).post([&] { trace += 'q'; });
+  node.power_loss_after(5);
+  sim.run_for(Millis(10));
+  EXPECT_FALSE(node.up());
+  EXPECT_EQ(trace, "ss---");
+  node.restart();
+  sim.run_for(Millis(10));
+  EXPECT_EQ(trace, "ss---");
+  EXPECT_EQ(*(*node.disk().open("f", io::OpenMode::kRead))->size(), 2u);
+  EXPECT_FALSE(node.disk().exists("g"));
+}
+
 }  // namespace
 }  // namespace odradek::sim

@@ -7,10 +7,6 @@
 
 namespace odradek::sim {
 
-/// Destroys a callback of a dead machine. Under LeakSanitizer it is kept for ever instead, so that
-/// coroutines that will never resume are still reachable and do not count as leaks.
-void bury(io::Callback dead);
-
 class SimLoop : public io::Loop, io::Clock, io::Timers, io::Net, io::Random {
  public:
   SimLoop(SimIo& node, int index);

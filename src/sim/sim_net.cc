@@ -166,8 +166,8 @@ void SimNet::node_died(SimIo& node) {
       if (&c->ends[side].loop->node() != &node) continue;
       auto& end = c->ends[side];
       end.closed = true;
-      bury([c, reader = std::exchange(end.reader, nullptr),
-            writer = std::exchange(end.writer, nullptr)] {});
+      node.drop([c, reader = std::exchange(end.reader, nullptr),
+                 writer = std::exchange(end.writer, nullptr)] {});
       break_later(c, 1 - side);
     }
   }

@@ -95,10 +95,12 @@ class PowerLoss {
                                     .logger = Logger(&lines_, "node"),
                                     .format_if_new = true,
                                     .on_fatal = [this](const Error& e) {
-                                      fail(fmt::format("the node gave up: {}", e.message));
+                                      if (machine_.up())
+                                        fail(fmt::format("the node gave up: {}", e.message));
                                     }});
     machine_.loop(0).post([this] {
       node_->start([this](Result<void> r) {
+        if (!machine_.up()) return;  // interrupted in the middle of this
         if (!r) return fail(fmt::format("the node does not start: {}", r.error().message));
         serving_ = true;
       });
@@ -135,18 +137,20 @@ class PowerLoss {
     if (!failed()) start();
   }
 
-  /// Without warning: the machine's power or the process only.
+  /// Without warning: the machine's power or the process only; now, or in the middle of what the
+  /// node is doing.
   void cut() {
-    if (sim_.rng().one_in(3)) {
-      line("kill");
-      outcome_.kills++;
-      machine_.kill();
-    } else {
-      line("power loss");
-      outcome_.power_losses++;
-      machine_.power_loss();
-      world_.history.power_lost();
+    Rng& rng = sim_.rng();
+    const bool power = !rng.one_in(3);
+    (power ? outcome_.power_losses : outcome_.kills)++;
+    if (rng.one_in(2)) {
+      const uint64_t changes = 1 + rng.below(rng.one_in(2) ? 10 : 100);
+      power ? machine_.power_loss_after(changes) : machine_.kill_after(changes);
+      sim_.run_until([&] { return !machine_.up() || failed(); }, Millis(500));
     }
+    if (machine_.up()) power ? machine_.power_loss() : machine_.kill();
+    line(power ? "power loss" : "kill");
+    if (power) world_.history.power_lost();
     node_.reset();
     machine_.restart();
   }
