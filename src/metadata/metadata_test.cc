@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <charconv>
+#include <fstream>
+
 #include "metadata/apply.h"
 #include "metadata/features.h"
 #include "metadata/image_records.h"
@@ -333,6 +336,115 @@ TEST(ImageRecords, VersionsFollowMetadataVersion) {
   ASSERT_EQ(records.size(), 4U);
   EXPECT_EQ(records[1].version, 2);
   EXPECT_EQ(records[3].version, 0);
+}
+
+ByteBuffer from_hex(std::string_view text) {
+  ByteBuffer bytes;
+  for (size_t i = 0; i + 1 < text.size(); i += 2) {
+    uint8_t byte = 0;
+    std::from_chars(text.data() + i, text.data() + i + 2, byte, 16);
+    bytes.push_back(byte);
+  }
+  return bytes;
+}
+
+/// testdata/metadata_log.txt: records by offset, and the snapshot of the offsets below 32.
+struct RecordedLog {
+  std::vector<std::pair<int64_t, Record>> log;
+  std::vector<Record> snapshot;
+};
+RecordedLog recorded_log() {
+  RecordedLog r;
+  std::ifstream file(std::string(TESTDATA) + "/metadata_log.txt");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("#")) continue;
+    const size_t space = line.find(' ');
+    const ByteBuffer bytes = from_hex(std::string_view(line).substr(space + 1));
+    const auto record = Record::from_value(bytes);
+    EXPECT_TRUE(record) << line;
+    EXPECT_EQ(record->to_value(), as_text(bytes));
+    if (line.starts_with("snapshot")) {
+      r.snapshot.push_back(*record);
+    } else {
+      r.log.emplace_back(std::stoll(line), *record);
+    }
+  }
+  EXPECT_GT(r.log.size(), 40U);
+  return r;
+}
+
+TEST(RecordedLog, EveryRecordIsEncodedAsApacheDid) {
+  for (const auto& [offset, record] : recorded_log().log) {
+    const bool known = with_record_type(record.type, [&]<class T>() {
+      Arena arena;
+      const auto message = record.decode<T>(arena);
+      ASSERT_TRUE(message) << message.error().message;
+      EXPECT_EQ(Record::of(*message, record.version), record) << record.to_line();
+    });
+    EXPECT_TRUE(known) << offset;
+  }
+}
+
+TEST(RecordedLog, ImageGivesApachesSnapshot) {
+  const RecordedLog recorded = recorded_log();
+  Loader loader;
+  for (const auto& [offset, record] : recorded.log) {
+    if (offset >= 32) break;
+    const auto r = loader.batch({&record, 1}, {Offset(offset), LeaderEpoch(1), WallMs(0)});
+    ASSERT_TRUE(r) << r.error().message;
+  }
+  const auto p = loader.take();
+  ASSERT_TRUE(p);
+  const auto lines = [](const std::vector<Record>& records) {
+    std::vector<std::string> out;
+    // The features of a broker or controller come in the order of a hash map there.
+    for (const Record& r : records) {
+      if (r.type != 0 && r.type != 27) out.push_back(r.to_line());
+    }
+    return out;
+  };
+  const std::vector<Record> ours = to_records(*p->image);
+  EXPECT_THAT(lines(ours), testing::UnorderedElementsAreArray(lines(recorded.snapshot)));
+  ImageBuilder theirs;
+  for (const Record& r : recorded.snapshot) ASSERT_TRUE(theirs.apply(r));
+  EXPECT_EQ(*theirs.image().broker(BrokerId(1)), *p->image->broker(BrokerId(1)));
+  EXPECT_EQ(*theirs.image().controller(BrokerId(1)), *p->image->controller(BrokerId(1)));
+  // Order of kinds, not of what is within one kind.
+  std::vector<int16_t> our_types;
+  std::vector<int16_t> their_types;
+  for (const Record& r : ours) our_types.push_back(r.type);
+  for (const Record& r : recorded.snapshot) their_types.push_back(r.type);
+  const auto without_repeats = [](std::vector<int16_t>& v) {
+    for (int16_t& t : v) t = t == 3 ? int16_t{2} : t;  // partitions follow their topic
+    v.erase(std::unique(v.begin(), v.end()), v.end());
+  };
+  without_repeats(our_types);
+  without_repeats(their_types);
+  EXPECT_EQ(our_types, their_types);
+}
+
+TEST(RecordedLog, WholeLogApplies) {
+  Loader loader;
+  for (const auto& [offset, record] : recorded_log().log) {
+    const auto r = loader.batch({&record, 1}, {Offset(offset), LeaderEpoch(1), WallMs(0)});
+    ASSERT_TRUE(r) << r.error().message;
+  }
+  const ImagePtr image = loader.take()->image;
+  EXPECT_EQ(image->topic("gone"), nullptr);
+  EXPECT_EQ(image->topic("alpha")->partitions.size(), 4U);
+  EXPECT_EQ(image->partition("alpha", 0)->leader, kNoBroker);  // it shut down in order
+  EXPECT_EQ(image->feature("group.version"), 0);
+  EXPECT_EQ(image->acls.size(), 1U);
+  EXPECT_EQ(image->scram.size(), 1U);
+  EXPECT_EQ(image->next_producer_id, 1000);
+  EXPECT_EQ(image->config(ResourceType::kTopic, "alpha", "min.insync.replicas"), "2");
+  EXPECT_TRUE(image->broker(BrokerId(1))->fenced);
+}
+
+TEST(Record, PrintsAsOneLine) {
+  EXPECT_EQ(topic("a", kTopicA).to_line(),
+            R"(TopicRecord v0 {"name":"a","topicId":"AAAAAAAAAAcAAAAAAAAAAQ"})");
+  EXPECT_EQ((Record{99, 1, "xy"}).to_line(), "record type 99 v1, 2 bytes");
 }
 
 TEST(Publisher, EverySubscriberThenTheCaller) {

@@ -4,16 +4,7 @@
 
 #include "metadata/record_types.h"
 #include "wire/framed_record.h"
-#if __has_include("wire/json.h")  // lands with the wire room's tables
 #include "wire/json.h"
-#else
-namespace odradek::wire {
-template <class T>
-std::string to_json(const T&, int16_t) {
-  return "{}";
-}
-}  // namespace odradek::wire
-#endif
 
 namespace odradek::metadata {
 
