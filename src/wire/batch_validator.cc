@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <string_view>
+#include <type_traits>
 
 namespace odradek::wire {
 
@@ -25,9 +26,59 @@ bool skip_nullable(RecordSource& source, std::string_view what) {
   return true;
 }
 
+/// Reads a zigzag varint of at most 5 (uint32_t) or 10 bytes below `end`; false if there is none.
+/// Bits beyond U are dropped, as Reader does.
+template <class U>
+bool take_varint(const uint8_t*& p, const uint8_t* end, int64_t& out) {
+  constexpr int kBytesMax = sizeof(U) == 4 ? 5 : 10;
+  U value = 0;
+  for (int i = 0; i < kBytesMax && p != end; i++) {
+    const uint8_t byte = *p++;
+    value |= static_cast<U>(byte & 0x7f) << (7 * i);
+    if (byte < 0x80) {
+      const U magnitude = value >> 1;
+      out = static_cast<std::make_signed_t<U>>((value & 1) != 0 ? ~magnitude : magnitude);
+      return true;
+    }
+  }
+  return false;
+}
+
+/// The hot path: a record that lies whole in what is available. False, and nothing taken, if it
+/// does not, or if anything is wrong with it: walk_record then finds out what.
+bool walk_available(RecordSource& source, RecordFacts& facts) {
+  const ByteView bytes = source.available();
+  const uint8_t* p = bytes.data();
+  const uint8_t* end = p + bytes.size();
+  int64_t n = 0;
+  if (!take_varint<uint32_t>(p, end, n) || n < 1 || n > end - p) return false;
+  end = p + n;
+  p++;  // attributes, unused
+  const auto skip = [&]() {
+    if (!take_varint<uint32_t>(p, end, n) || n < -1 || n > end - p) return false;
+    if (n > 0) p += n;
+    return true;
+  };
+  if (!take_varint<uint64_t>(p, end, facts.timestamp_delta) || !take_varint<uint32_t>(p, end, n))
+    return false;
+  facts.offset_delta = static_cast<int32_t>(n);
+  if (!skip()) return false;
+  facts.has_key = n >= 0;
+  int64_t headers = 0;
+  if (!skip() || !take_varint<uint32_t>(p, end, headers) || headers < 0) return false;
+  for (; headers > 0; headers--)
+    if (!skip() || n < 0 || !skip()) return false;
+  if (p != end) return false;
+  source.skip(static_cast<uint64_t>(p - bytes.data()));
+  return true;
+}
+
 /// Walks over one record; errors are the source's.
 RecordFacts walk_record(RecordSource& source) {
   RecordFacts facts;
+  if (walk_available(source, facts)) [[likely]]
+    return facts;
+  facts = {};
   const int32_t size = source.varint();
   const uint64_t begin = source.taken();
   source.byte();  // attributes, unused

@@ -182,6 +182,8 @@ class RecordSource {
   const Error& problem() const { return error_; }
   /// Bytes taken so far.
   uint64_t taken() const { return taken_before_ + static_cast<uint64_t>(at_ - window_from_); }
+  /// What can be read without asking the stream for more; `skip` takes it.
+  ByteView available() const { return {at_, static_cast<size_t>(end_ - at_)}; }
   /// True when nothing is left.
   bool at_end() { return at_ == end_ && !refill(); }
 
