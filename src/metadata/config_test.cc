@@ -546,6 +546,24 @@ TEST(Describe, ChangedDefaultsShowApachesValue) {
       "log.flush.interval.messages=9223372036854775807@DEFAULT_CONFIG");
 }
 
+TEST(Describe, DocumentationIsToldOnRequest) {
+  TestNode node(load());
+  DescribeQuery query;
+  query.resource = {ResourceType::kBroker, "1"};
+  query.keys = {{"log.retention.minutes", "num.partitions"}};
+  query.documentation = true;
+  auto answer = describe_config(node.image(), node.config(), query);
+  ASSERT_EQ(answer.configs.size(), 2U);
+  EXPECT_EQ(
+      answer.configs[0].documentation,
+      "Default of retention.ms: segments go when their newest record is older; -1 is no limit.");
+  EXPECT_EQ(answer.configs[1].documentation, "Partitions of a topic that does not say.");
+  EXPECT_TRUE(answer.configs[1].synonyms.empty());
+  query.documentation = false;
+  answer = describe_config(node.image(), node.config(), query);
+  EXPECT_FALSE(answer.configs[1].documentation);
+}
+
 TEST(Describe, Errors) {
   TestNode node(load());
   const auto error = [&](ResourceType type, std::string name) {
