@@ -47,11 +47,8 @@ TEST(IncrementalAlterConfigs, ResourcesAreAnsweredOneByOne) {
   EXPECT_EQ(answers[1].substr(0, 26), "UNKNOWN_TOPIC_OR_PARTITION");
   EXPECT_EQ(answers[2], "NONE");
   EXPECT_EQ(answers[3], "UNSUPPORTED_VERSION: Unknown resource type 99.");
-  EXPECT_EQ(
-      c.lines(),
-      (Lines{
-          R"(ConfigRecord v0 {"resourceType":2,"resourceName":"t","name":"retention.ms","value":"5000"})",
-          R"(ConfigRecord v0 {"resourceType":4,"resourceName":"","name":"log.retention.ms","value":"7000"})"}));
+  EXPECT_EQ(c.lines(), (Lines{config_line(2, "t", "retention.ms", "\"5000\""),
+                              config_line(4, "", "log.retention.ms", "\"7000\"")}));
   alter(c, {{kTopic, "t", "retention.ms", std::nullopt, 1}});
   EXPECT_TRUE(c.image().topic_config("t").empty());
 }
@@ -104,8 +101,7 @@ TEST(UpdateFeatures, UpAndDown) {
   EXPECT_EQ(update(c, "transaction.version", 1, 2, true), "NONE");
   EXPECT_TRUE(c.lines().empty());
   EXPECT_EQ(update(c, "transaction.version", 1, 2), "NONE");
-  EXPECT_EQ(c.lines(),
-            (Lines{R"(FeatureLevelRecord v0 {"name":"transaction.version","featureLevel":1})"}));
+  EXPECT_EQ(c.lines(), (Lines{feature_line("transaction.version", 1)}));
   EXPECT_EQ(update(c, "transaction.version", 2, 1, false, 1), "NONE");
   EXPECT_EQ(update(c, "nonsense", 1).substr(0, 22), "INVALID_UPDATE_VERSION");
   EXPECT_EQ(update(c, "kraft.version", 2).substr(0, 22), "INVALID_UPDATE_VERSION");
@@ -129,12 +125,9 @@ TEST(UpdateFeatures, TurningElrOnWritesTheMinIsr) {
   c.add_broker(1);
   EXPECT_EQ(alter(c, {{kBroker, "1", "min.insync.replicas", "3"}}), (Lines{"NONE"}));
   EXPECT_EQ(update(c, "eligible.leader.replicas.version", 1), "NONE");
-  EXPECT_EQ(
-      c.lines(),
-      (Lines{
-          R"(ConfigRecord v0 {"resourceType":4,"resourceName":"","name":"min.insync.replicas","value":"2"})",
-          R"(ConfigRecord v0 {"resourceType":4,"resourceName":"1","name":"min.insync.replicas","value":null})",
-          R"(FeatureLevelRecord v0 {"name":"eligible.leader.replicas.version","featureLevel":1})"}));
+  EXPECT_EQ(c.lines(), (Lines{config_line(4, "", "min.insync.replicas", "\"2\""),
+                              config_line(4, "1", "min.insync.replicas", "null"),
+                              feature_line("eligible.leader.replicas.version", 1)}));
 }
 
 }  // namespace

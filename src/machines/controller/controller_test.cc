@@ -15,19 +15,17 @@ static_assert(Machine<Controller>);
 TEST(Controller, TheFirstRecordsAreApaches) {
   const TestController c;
   // As Apache Kafka 4.3.1 writes them at offsets 3 to 11 of a fresh log.
-  EXPECT_EQ(
-      c.lines(),
-      (Lines{
-          R"(BeginTransactionRecord v0 {"name":"Bootstrap records"})",
-          R"(FeatureLevelRecord v0 {"name":"metadata.version","featureLevel":30})",
-          R"(FeatureLevelRecord v0 {"name":"eligible.leader.replicas.version","featureLevel":1})",
-          R"(FeatureLevelRecord v0 {"name":"group.version","featureLevel":1})",
-          R"(FeatureLevelRecord v0 {"name":"share.version","featureLevel":1})",
-          R"(FeatureLevelRecord v0 {"name":"streams.version","featureLevel":1})",
-          R"(FeatureLevelRecord v0 {"name":"transaction.version","featureLevel":2})",
-          R"(ConfigRecord v0 {"resourceType":4,"resourceName":"","name":"min.insync.replicas","value":"1"})",
-          R"(EndTransactionRecord v0 {})",
-      }));
+  EXPECT_EQ(c.lines(), (Lines{
+                           R"(BeginTransactionRecord v0 {"name":"Bootstrap records"})",
+                           feature_line("metadata.version", 30),
+                           feature_line("eligible.leader.replicas.version", 1),
+                           feature_line("group.version", 1),
+                           feature_line("share.version", 1),
+                           feature_line("streams.version", 1),
+                           feature_line("transaction.version", 2),
+                           config_line(4, "", "min.insync.replicas", "\"1\""),
+                           R"(EndTransactionRecord v0 {})",
+                       }));
   EXPECT_EQ(c.next(), Offset(12));
 }
 

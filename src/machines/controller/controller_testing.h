@@ -2,6 +2,7 @@
 // structs, records and answers as lines.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -152,6 +153,18 @@ std::string error_text(const T& result) {
   std::string text(wire::name(static_cast<wire::ErrorCode>(result.error_code)));
   if (result.error_message) text += ": " + std::string(*result.error_message);
   return text;
+}
+
+// Lines of records that tests expect.
+inline std::string feature_line(std::string_view name, int level) {
+  return fmt::format(R"(FeatureLevelRecord v0 {{"name":"{}","featureLevel":{}}})", name, level);
+}
+/// `value` as JSON: quoted, or null.
+inline std::string config_line(int type, std::string_view resource, std::string_view name,
+                               std::string_view value) {
+  return fmt::format(
+      R"(ConfigRecord v0 {{"resourceType":{},"resourceName":"{}","name":"{}","value":{}}})", type,
+      resource, name, value);
 }
 
 inline std::vector<BrokerId> ids(std::initializer_list<int32_t> list) {

@@ -49,12 +49,9 @@ TEST(CreateTopics, Records) {
            R"("leaderEpoch":0,"partitionEpoch":0,"directories":[")" +
            dir + R"("]})";
   };
-  EXPECT_EQ(
-      c.lines(),
-      (Lines{
-          R"(TopicRecord v0 {"name":"conf","topicId":")" + id + R"("})",
-          R"(ConfigRecord v0 {"resourceType":2,"resourceName":"conf","name":"retention.ms","value":"60000"})",
-          partition(0), partition(1)}));
+  EXPECT_EQ(c.lines(), (Lines{R"(TopicRecord v0 {"name":"conf","topicId":")" + id + R"("})",
+                              config_line(2, "conf", "retention.ms", "\"60000\""), partition(0),
+                              partition(1)}));
 }
 
 TEST(CreateTopics, AnswersWithSettingsFromVersion5) {
