@@ -17,12 +17,12 @@ struct Limits {
   Millis idle_max{600'000};                         // connections.max.idle.ms; −1: never
 
   // Ours; beyond a limit the connection is not read, below half of it again.
-  int64_t loop_queued_bytes_max = 256 << 20;       // queued.max.request.bytes / loops when set
-  int64_t connection_queued_bytes_max = 32 << 20;  // odradek.connection.queued.bytes.max
-  int32_t connection_requests_max = 256;           // odradek.connection.requests.max: not answered
-  int64_t connection_unsent_bytes_max = 4 << 20;   // odradek.connection.unsent.bytes.max
-  Millis send_max{300'000};  // odradek.connection.send.timeout.ms: one write of answers
-  Millis stall_max{10'000};  // a half-sent frame while others wait for memory
+  int64_t loop_queued_bytes_max = 256 << 20;       // queued.max.request.bytes / loops, if set
+  int64_t connection_queued_bytes_max = 32 << 20;  // odradek.connection.max.queued.bytes
+  int32_t connection_requests_max = 64;            // odradek.connection.max.waiting.requests
+  int64_t connection_unsent_bytes_max = 32 << 20;  // odradek.connection.max.unsent.bytes
+  Millis send_max{300'000};                        // odradek.connection.send.timeout.ms, one write
+  Millis stall_max{10'000};                        // a half-sent frame while others wait for memory
 };
 
 }  // namespace odradek::server

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "base/check.h"
@@ -12,16 +12,15 @@
 
 namespace odradek::server {
 
-/// How many connections there are, by host. Counted when one is accepted on loop 0 and when it ends
-/// on its own loop; the lock is taken at those two moments only.
+/// How many connections there are, by host. Belongs to loop 0, where connections are accepted; the
+/// other loops post to it when one ends.
 struct Server::Shared {
   explicit Shared(const Limits& l) : limits(l) {}
 
   const Limits limits;
-  mutable std::mutex mutex;
-  int64_t total = 0;
+  std::atomic<int64_t> total = 0;  // written on loop 0, read anywhere
   std::map<std::string, int64_t, std::less<>> by_host;
-  LineLimiter lines;  // loop 0
+  LineLimiter lines;
 
   int64_t host_max(const std::string& host) const {
     auto it = limits.per_ip_overrides.find(host);
@@ -29,19 +28,14 @@ struct Server::Shared {
   }
   /// Counts one more connection; the name of the limit that forbids it, or null.
   const char* admit(const std::string& host) {
-    std::scoped_lock lock(mutex);
     if (total >= limits.connections_max) return "max.connections";
-    int64_t& count = by_host[host];
-    if (count >= host_max(host)) {
-      if (count == 0) by_host.erase(host);
-      return "max.connections.per.ip";
-    }
-    count++;
+    auto it = by_host.find(host);
+    if ((it == by_host.end() ? 0 : it->second) >= host_max(host)) return "max.connections.per.ip";
+    by_host[host]++;
     total++;
     return nullptr;
   }
   void ended(const std::string& host) {
-    std::scoped_lock lock(mutex);
     auto it = by_host.find(host);
     ODRADEK_CHECK(it != by_host.end() && total > 0);
     if (--it->second == 0) by_host.erase(it);
@@ -52,9 +46,14 @@ struct Server::Shared {
 Server::Server(io::Io& io, Limits limits, std::span<Services* const> services)
     : io_(io), shared_(std::make_shared<Shared>(limits)) {
   ODRADEK_CHECK(static_cast<int>(services.size()) == io.loop_count());
+  io::Loop& home = io.loop(0);
   for (Services* s : services) {
+    const bool is_home = &s->loop == &home;
     loops_.push_back(std::make_unique<LoopServer>(
-        *s, limits, [shared = shared_](const std::string& host) { shared->ended(host); }));
+        *s, limits, [shared = shared_, &home, is_home](const std::string& host) {
+          if (is_home) return shared->ended(host);
+          home.post([shared, host] { shared->ended(host); });
+        }));
   }
 }
 
@@ -120,9 +119,6 @@ void Server::close(std::move_only_function<void()> done) {
   }
 }
 
-int64_t Server::connection_count() const {
-  std::scoped_lock lock(shared_->mutex);
-  return shared_->total;
-}
+int64_t Server::connection_count() const { return shared_->total; }
 
 }  // namespace odradek::server
