@@ -146,6 +146,9 @@ TEST(BrokerConfig, RetentionPrecedence) {
   EXPECT_EQ(resolve_topic_config({}, *load({{"log.retention.minutes", "2"}})).retention,
             Millis(120000));
   EXPECT_EQ(load({{"log.retention.minutes", "-1"}})->log_retention(), Millis(-1));
+  EXPECT_EQ(config_text(resolve_topic_value(def(TopicKey::kRetentionMs), {},
+                                            *load({{"log.retention.minutes", "-1"}}))),
+            "-1");
 }
 
 TEST(BrokerConfig, ListenersAreParsed) {

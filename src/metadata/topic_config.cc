@@ -18,7 +18,11 @@ ConfigValue inherited(const ConfigDef& d, const BrokerConfig& broker) {
     const ConfigValue& value =
         broker.value(static_cast<BrokerKey>(source - broker_configs().data()));
     if (std::holds_alternative<std::monostate>(value)) continue;
-    if (const auto* n = std::get_if<int64_t>(&value)) return *n * s.factor;
+    if (const auto* n = std::get_if<int64_t>(&value)) {
+      // Any negative time of the broker's means no limit, whatever its unit.
+      if (d.name == def(TopicKey::kRetentionMs).name && *n < 0) return int64_t{-1};
+      return *n * s.factor;
+    }
     return value;
   }
   auto fallback = parse_config(d, d.fallback);
