@@ -1,0 +1,151 @@
+#include "node/lifecycle.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "metadata/features.h"
+#include "wire/errors.h"
+#include "wire/gen/broker_heartbeat.h"
+#include "wire/gen/broker_registration.h"
+#include "wire/reader.h"
+#include "wire/writer.h"
+
+namespace odradek::node {
+namespace {
+
+constexpr int16_t kRegistrationVersion = 4;
+constexpr int16_t kHeartbeatVersion = 2;
+constexpr Millis kStartingInterval{10};
+constexpr int kRegistrationTries = 600;  // with kRetry: initial.broker.registration.timeout.ms
+constexpr Millis kRetry{100};
+
+}  // namespace
+
+Lifecycle::Lifecycle(io::Loop& loop, wire::ToController& controller, Registration registration,
+                     Millis interval, std::function<Offset()> metadata_offset, Logger logger)
+    : loop_(loop),
+      controller_(controller),
+      registration_(std::move(registration)),
+      interval_(interval),
+      metadata_offset_(std::move(metadata_offset)),
+      logger_(logger) {
+  std::sort(registration_.directories.begin(), registration_.directories.end());
+}
+
+io::Task<void> Lifecycle::stop() {
+  stopped_ = true;
+  loop_.timers().cancel(std::exchange(timer_, io::TimerId::kNone));
+  while (beating_) co_await loop_.sleep(Millis(1));
+}
+
+void Lifecycle::directory_failed(const Uuid& id) { failed_directories_.push_back(id); }
+
+io::Task<Result<ByteBuffer>> Lifecycle::ask(wire::ApiKey api, int16_t version, ByteBuffer body) {
+  io::Completion<Result<ByteBuffer>> done;
+  controller_.send(api, version, std::move(body),
+                   [&done](Result<ByteBuffer> r) { done.complete(std::move(r)); });
+  co_return co_await done;
+}
+
+io::Task<Result<void>> Lifecycle::register_broker() {
+  Arena arena;
+  wire::BrokerRegistrationRequest request;
+  request.broker_id = registration_.node.value;
+  request.cluster_id = registration_.cluster_id;
+  request.incarnation_id = registration_.incarnation;
+  for (const auto& e : registration_.endpoints) {
+    auto& listener = request.listeners.add(arena);
+    listener.name = e.name;
+    listener.host = e.host;
+    listener.port = e.port;
+    listener.security_protocol = static_cast<int16_t>(e.protocol);
+  }
+  for (const auto& f : metadata::supported_features()) {
+    auto& feature = request.features.add(arena);
+    feature.name = f.name;
+    feature.min_supported_version = f.min;
+    feature.max_supported_version = f.max;
+  }
+  if (registration_.rack) request.rack = *registration_.rack;
+  for (const Uuid& id : registration_.directories) request.log_dirs.add(arena, id);
+  request.previous_broker_epoch = registration_.previous_epoch.value;
+  wire::Writer writer;
+  request.encode(writer, kRegistrationVersion);
+  const ByteBuffer body = writer.take();
+
+  for (int i = 0;; i++) {
+    auto answer = co_await ask(wire::ApiKey::kBrokerRegistration, kRegistrationVersion, body);
+    std::string why;
+    bool retriable = true;
+    if (answer) {
+      wire::Reader reader(*answer, arena);
+      wire::BrokerRegistrationResponse response;
+      if (auto r = response.decode(reader, kRegistrationVersion); !r) co_return r;
+      if (response.error_code == 0) {
+        epoch_ = BrokerEpoch(response.broker_epoch);
+        co_return Result<void>{};
+      }
+      const auto code = static_cast<wire::ErrorCode>(response.error_code);
+      why = wire::name(code);
+      retriable = wire::retriable(code) || code == wire::ErrorCode::kDuplicateBrokerRegistration;
+    } else {
+      why = answer.error().message;
+    }
+    if (!retriable || i == kRegistrationTries)
+      co_return fail(Errc::kInvalid, "the controller refuses this broker: " + why);
+    co_await loop_.sleep(kRetry);
+  }
+}
+
+io::Task<Result<Lifecycle::Answer>> Lifecycle::heartbeat(bool want_fence) {
+  Arena arena;
+  wire::BrokerHeartbeatRequest request;
+  request.broker_id = registration_.node.value;
+  request.broker_epoch = epoch_.value;
+  request.current_metadata_offset = metadata_offset_().value;
+  request.want_fence = want_fence;
+  for (const Uuid& id : failed_directories_) request.offline_log_dirs.add(arena, id);
+  wire::Writer writer;
+  request.encode(writer, kHeartbeatVersion);
+  auto answer = co_await ask(wire::ApiKey::kBrokerHeartbeat, kHeartbeatVersion, writer.take());
+  if (!answer) co_return std::unexpected(answer.error());
+  wire::Reader reader(*answer, arena);
+  wire::BrokerHeartbeatResponse response;
+  if (auto r = response.decode(reader, kHeartbeatVersion); !r) co_return std::unexpected(r.error());
+  co_return Answer{response.error_code, response.is_caught_up, response.is_fenced};
+}
+
+io::Task<Result<void>> Lifecycle::become_unfenced() {
+  for (;;) {
+    auto answer = co_await heartbeat(false);
+    if (!answer) co_return std::unexpected(answer.error());
+    if (answer->error != 0)
+      co_return fail(
+          Errc::kInvalid,
+          "heartbeat: " + std::string(wire::name(static_cast<wire::ErrorCode>(answer->error))));
+    if (!answer->fenced) break;
+    co_await loop_.sleep(kStartingInterval);
+  }
+  arm();
+  co_return Result<void>{};
+}
+
+void Lifecycle::arm() {
+  if (stopped_) return;
+  timer_ = loop_.timers().start(interval_, [this] { io::spawn(beat()); });
+}
+
+io::Task<void> Lifecycle::beat() {
+  beating_ = true;
+  auto answer = co_await heartbeat(false);
+  beating_ = false;
+  if (stopped_) co_return;
+  if (!answer) {
+    logger_.warn("heartbeat: {}", answer.error().message);
+  } else if (answer->error != 0) {
+    logger_.warn("heartbeat: {}", wire::name(static_cast<wire::ErrorCode>(answer->error)));
+  }
+  arm();
+}
+
+}  // namespace odradek::node

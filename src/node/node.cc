@@ -1,0 +1,316 @@
+#include "node/node.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <utility>
+
+#include "http/prometheus.h"
+#include "raft/format.h"
+#include "replica/startup.h"
+#include "server/dispatch.h"
+
+namespace odradek::node {
+namespace {
+
+using enum metadata::BrokerKey;
+
+raft::DriverOptions driver_options(io::Io& io, const metadata::BrokerConfig& c,
+                                   const OpenedDirectories& dirs, const Logger& logger) {
+  raft::DriverOptions o;
+  o.io = &io;
+  o.loop = &io.loop(0);
+  o.directory = dirs.metadata_path;
+  o.cluster_id = dirs.cluster_id;
+  o.node = c.node_id();
+  o.directory_id = dirs.metadata_id;
+  o.segment_bytes = c.int32(kMetadataLogSegmentBytes);
+  o.segment_ms = c.millis(kMetadataLogSegmentMs);
+  o.snapshot_bytes = static_cast<uint64_t>(c.int64(kMetadataLogMaxRecordBytesBetweenSnapshots));
+  o.snapshot_interval = c.millis(kMetadataLogMaxSnapshotIntervalMs);
+  o.retention_bytes = c.int64(kMetadataMaxRetentionBytes);
+  o.retention_ms = c.millis(kMetadataMaxRetentionMs);
+  o.logger = logger.named("raft");
+  for (const auto& v : c.quorum_voters()) {
+    raft::Voter voter;
+    voter.id = v.id;
+    voter.endpoints.push_back({c.controller_listeners().front().name, v.host, v.port});
+    o.static_voters.push_back(std::move(voter));
+  }
+  return o;
+}
+
+/// `host:count,host:count`.
+std::map<std::string, int64_t> parse_overrides(std::string_view text) {
+  std::map<std::string, int64_t> out;
+  while (!text.empty()) {
+    const std::string item(text.substr(0, text.find(',')));
+    text.remove_prefix(std::min(text.size(), item.size() + 1));
+    const size_t colon = item.rfind(':');
+    if (colon != std::string::npos) out[item.substr(0, colon)] = std::atoll(&item[colon + 1]);
+  }
+  return out;
+}
+
+server::Limits limits_of(const metadata::BrokerConfig& c, int loops) {
+  server::Limits l;
+  l.frame_bytes_max = c.int32(kSocketRequestMaxBytes);
+  l.connections_max = c.int32(kMaxConnections);
+  l.connections_per_ip_max = c.int32(kMaxConnectionsPerIp);
+  l.per_ip_overrides = parse_overrides(c.text(kMaxConnectionsPerIpOverrides));
+  l.idle_max = c.millis(kConnectionsMaxIdleMs);
+  if (c.int64(kQueuedMaxRequestBytes) > 0)
+    l.loop_queued_bytes_max = c.int64(kQueuedMaxRequestBytes) / loops;
+  l.connection_requests_max = c.int32(kOdradekConnectionMaxWaitingRequests);
+  l.connection_unsent_bytes_max = c.int64(kOdradekConnectionMaxUnsentBytes);
+  return l;
+}
+
+/// Broker listeners with their advertised endpoints, then controller listeners.
+std::vector<server::ListenerSpec> listener_specs(const metadata::BrokerConfig& c) {
+  std::vector<server::ListenerSpec> specs;
+  const auto add = [&](const std::vector<metadata::Endpoint>& listeners,
+                       const std::vector<metadata::Endpoint>& advertised,
+                       server::ListenerKind kind) {
+    for (size_t i = 0; i < listeners.size(); i++) {
+      const auto& a = i < advertised.size() ? advertised[i] : listeners[i];
+      specs.push_back(
+          {listeners[i].name, kind, {listeners[i].host, listeners[i].port}, {a.host, a.port}});
+    }
+  };
+  add(c.listeners(), c.advertised_listeners(), server::ListenerKind::kBroker);
+  add(c.controller_listeners(), c.advertised_controller_listeners(),
+      server::ListenerKind::kController);
+  return specs;
+}
+
+}  // namespace
+
+Node::Node(io::Io& io, NodeOptions options)
+    : io_(io), loop_(io.loop(0)), options_(std::move(options)), logger_(options_.logger) {}
+
+Node::~Node() {
+  if (http_) http_->close();
+}
+
+void Node::fatal(const Error& error) {
+  logger_.error("stopping without a clean marker: {}", error.message);
+  if (options_.on_fatal) options_.on_fatal(error);
+}
+
+void Node::start(std::move_only_function<void(Result<void>)> done) {
+  io::spawn(run_start(std::move(done)));
+}
+
+io::Task<void> Node::run_start(std::move_only_function<void(Result<void>)> done) {
+  Result<void> r = co_await start_all();
+  if (r) state_.store(NodeState::kServing, std::memory_order_release);
+  done(std::move(r));
+}
+
+io::Task<Result<void>> Node::start_all() {
+  const metadata::BrokerConfig& config = *options_.config;
+  if (auto r = probe_ports(); !r) co_return r;
+  if (auto r = start_http(); !r) co_return r;
+  auto opened = open_directories(io_, loop_, config, options_.format_if_new, logger_.named("node"));
+  if (!opened) co_return std::unexpected(opened.error());
+  directories_ = std::move(*opened);
+  if (auto r = start_metadata(); !r) co_return r;
+  make_loops();
+  lifecycle_ = std::make_unique<Lifecycle>(
+      loop_, parts_[0]->to_controller, registration(), config.millis(kBrokerHeartbeatIntervalMs),
+      [this] { return controller_->publisher().current()->provenance.offset; },
+      logger_.named("lifecycle"));
+  if (auto r = co_await lifecycle_->register_broker(); !r) co_return r;
+  if (auto r = co_await load_partitions(); !r) co_return r;
+  follow_metadata();
+  if (auto r = co_await lifecycle_->become_unfenced(); !r) co_return r;
+  co_return server_->listen(specs_);
+}
+
+/// Finds out that every port can be had before anything on disk is touched, and which one it is
+/// where 0 was asked for. Until the node serves, clients are refused and try again.
+Result<void> Node::probe_ports() {
+  specs_ = listener_specs(*options_.config);
+  std::vector<std::unique_ptr<io::Listener>> held;
+  for (auto& spec : specs_) {
+    auto listener = loop_.net().listen(spec.bind, false, [](std::unique_ptr<io::Socket>) {});
+    if (!listener)
+      return fail(listener.error().kind,
+                  fmt::format("listener {}://{}:{}: {}", spec.name, spec.bind.host, spec.bind.port,
+                              listener.error().message));
+    spec.bind.port = (*listener)->local().port;
+    if (spec.advertised.port == 0) spec.advertised.port = spec.bind.port;
+    held.push_back(std::move(*listener));
+  }
+  return {};
+}
+
+Result<void> Node::start_http() {
+  std::vector<http::View> views;
+  views.push_back(http::text_view("/metrics", "text/plain; version=0.0.4",
+                                  "counters and latencies for Prometheus",
+                                  [this] { return metrics_text(); }));
+  views.push_back(http::health_view([this]() -> std::string {
+    switch (state()) {
+      case NodeState::kStarting:
+        return "starting";
+      case NodeState::kServing:
+        return "ready";
+      default:
+        return "stopping";
+    }
+  }));
+  http_ = std::make_unique<http::HttpServer>(loop_, logger_.named("http"), std::move(views));
+  for (const std::string& text : options_.config->list(kOdradekHttpListeners)) {
+    auto at = http::parse_listener(text);
+    if (!at) return fail(at.error().kind, "odradek.http.listeners: " + at.error().message);
+    if (auto r = http_->listen(*at); !r)
+      return fail(r.error().kind, fmt::format("odradek.http.listeners: {}", r.error().message));
+  }
+  return {};
+}
+
+std::string Node::metrics_text() const {
+  std::vector<const MetricSet*> sets;
+  for (const auto& part : parts_) sets.push_back(&part->metrics);
+  return http::prometheus_text(sets);
+}
+
+Result<void> Node::start_metadata() {
+  const metadata::BrokerConfig& config = *options_.config;
+  auto options = driver_options(io_, config, directories_, logger_);
+  for (const auto& spec : specs_) {
+    if (spec.kind == server::ListenerKind::kController)
+      options.listeners.push_back({spec.name, spec.advertised.host, spec.advertised.port});
+  }
+  machines::ControllerSettings settings;
+  settings.cluster_id = directories_.cluster_id;
+  settings.node = config.node_id();
+  settings.config = options_.config;
+  auto bootstrap = raft::read_bootstrap(io_.disk(), directories_.metadata_path);
+  if (!bootstrap) return std::unexpected(bootstrap.error());
+  for (const std::string& value : bootstrap->value_or(std::vector<std::string>{})) {
+    auto record = metadata::Record::from_value(as_bytes(value));
+    if (!record) return std::unexpected(record.error());
+    settings.bootstrap.push_back(std::move(*record));
+  }
+  controller_ = std::make_unique<ControllerHost>(
+      io_, std::move(options), std::move(settings), [this](const Error& e) { fatal(e); },
+      logger_.named("controller"));
+  if (auto r = controller_->open(); !r) return r;
+  return controller_->start();
+}
+
+void Node::make_loops() {
+  log_dirs_ = std::make_unique<replica::LogDirs>(
+      io_, loop_, std::move(directories_.entries), [this](const Error& e) { fatal(e); },
+      logger_.named("replica"));
+  std::vector<replica::Shard*> shards;
+  std::vector<server::Services*> services;
+  for (int i = 0; i < io_.loop_count(); i++) {
+    parts_.push_back(std::make_unique<LoopParts>(io_, i, options_.config, *log_dirs_, *controller_,
+                                                 directories_.cluster_id, logger_));
+    parts_.back()->services.kraft_version = controller_->kraft_version();
+    shards.push_back(&parts_.back()->shard);
+    services.push_back(&parts_.back()->services);
+  }
+  for (auto& part : parts_) part->services.shards = shards;
+  server_ = std::make_unique<server::Server>(io_, limits_of(*options_.config, io_.loop_count()),
+                                             services);
+}
+
+Registration Node::registration() const {
+  const metadata::BrokerConfig& config = *options_.config;
+  Registration r;
+  r.node = config.node_id();
+  r.cluster_id = directories_.cluster_id;
+  r.incarnation = loop_.random().uuid();
+  r.rack = config.rack();
+  r.previous_epoch = directories_.previous_epoch;
+  for (size_t i = 0; i < log_dirs_->size(); i++) r.directories.push_back(log_dirs_->id(i));
+  for (const auto& spec : specs_) {
+    if (spec.kind != server::ListenerKind::kBroker) continue;
+    metadata::Endpoint e;
+    e.name = spec.name;
+    e.host = spec.advertised.host;
+    e.port = spec.advertised.port;
+    const bool first = spec.name == config.inter_broker_listener();
+    r.endpoints.insert(first ? r.endpoints.begin() : r.endpoints.end(), std::move(e));
+  }
+  return r;
+}
+
+io::Task<Result<void>> Node::load_partitions() {
+  std::vector<replica::Shard*> shards;
+  for (auto& part : parts_) shards.push_back(&part->shard);
+  const metadata::ImagePtr image = controller_->publisher().current();
+  MonoNs told = loop_.clock().now();
+  const auto progress = [this, told](log::LoadProgress p) mutable {
+    if (loop_.clock().now() < told + Millis(2000)) return;
+    told = loop_.clock().now();
+    logger_.info("recovering logs: {} of {} done, {} MiB checked", p.logs_done, p.logs_total,
+                 p.bytes_scanned >> 20);
+  };
+  io::Completion<Result<void>> done;
+  replica::load_partitions({.io = io_,
+                            .loop = loop_,
+                            .dirs = *log_dirs_,
+                            .image = *image,
+                            .shards = std::move(shards),
+                            .resolve = parts_[0]->resolve,
+                            .parallel = options_.config->int32(kNumRecoveryThreadsPerDataDir) *
+                                        static_cast<int>(log_dirs_->size()),
+                            .logger = logger_.named("log")},
+                           progress, [&done](Result<void> r) { done.complete(std::move(r)); });
+  co_return co_await done;
+}
+
+/// Every loop gets the image as it is, then each change of it.
+void Node::follow_metadata() {
+  metadata::Publisher& publisher = controller_->publisher();
+  const auto first = first_publication(publisher.current());
+  for (auto& part : parts_) {
+    LoopParts* p = part.get();
+    const auto post = [p](std::move_only_function<void()> f) { p->loop.post(std::move(f)); };
+    post([p, first] { p->follow(first); });
+    publisher.subscribe(post, [p](const metadata::Publication& next) { p->follow(next); });
+  }
+}
+
+void Node::stop(std::move_only_function<void()> done) { io::spawn(run_stop(std::move(done))); }
+
+io::Task<void> Node::run_stop(std::move_only_function<void()> done) {
+  state_.store(NodeState::kStopping, std::memory_order_release);
+  co_await lifecycle_->stop();
+  server_->stop_accepting(server::ListenerKind::kBroker);
+  server_->stop_accepting(server::ListenerKind::kController);
+  io::Completion<bool> closed;
+  server_->close([&closed] { closed.complete(true); });
+  co_await closed;
+  bool clean = true;
+  for (auto& part : parts_) {
+    io::Completion<Result<void>> shut;
+    part->loop.post([this, p = part.get(), &shut] {
+      p->shard.close(
+          [this, &shut](Result<void> r) { loop_.post([&shut, r] { shut.complete(r); }); });
+    });
+    if (auto r = co_await shut; !r) {
+      clean = false;
+      logger_.error("closing logs: {}", r.error().message);
+    }
+  }
+  if (auto r = controller_->close(); !r) {
+    clean = false;
+    logger_.error("closing the metadata log: {}", r.error().message);
+  }
+  io::Completion<Result<void>> checkpoints;
+  log_dirs_->close(clean ? std::optional(lifecycle_->epoch()) : std::nullopt,
+                   [&checkpoints](Result<void> r) { checkpoints.complete(std::move(r)); });
+  if (auto r = co_await checkpoints; !r) logger_.error("closing: {}", r.error().message);
+  http_->close();
+  state_.store(NodeState::kStopped, std::memory_order_release);
+  done();
+}
+
+}  // namespace odradek::node
