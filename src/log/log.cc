@@ -99,6 +99,15 @@ Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
                        AppendOrigin::kReplication);
 }
 
+void Log::Impl::mark_suspects_unsynced() {
+  names_suspect = false;
+  folder_unsynced = parent_unsynced = true;
+  if (!suspect_snapshot) return;
+  auto file =
+      context.disk.open(path(file_name(*suspect_snapshot, kSnapshotSuffix)), io::OpenMode::kWrite);
+  if (file) unsynced_files.push_back(std::move(*file));
+}
+
 namespace {
 
 /// Runs the batches through the producer checks; what they change waits for commit().
@@ -149,6 +158,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   }
   touched = true;
   data_unsynced = true;
+  if (names_suspect) mark_suspects_unsynced();
   log_bytes += batches.size();
   end = last + int64_t{1};
   for (size_t at = 0; at < batches.size();) {
@@ -243,9 +253,24 @@ Result<void> Log::close() {
   Impl& i = *impl_;
   if (auto r = i.usable(); !r) return r;
   if (i.touched) {
-    auto files = i.active().finish();
-    if (!files) return std::unexpected(files.error());
-    for (auto& f : *files) i.unsynced_files.push_back(std::move(f));
+    // From the durable end on, lest a ticket is still out: it may never come back.
+    bool all = i.durable_end == i.end;
+    for (size_t n = all ? i.segments.size() - 1 : i.floor_segment(i.durable_end);
+         n < i.segments.size(); n++) {
+      auto files = i.segments[n]->finish();
+      if (!files) return std::unexpected(files.error());
+      for (auto& f : *files) i.unsynced_files.push_back(std::move(f));
+      auto file = i.segments[n]->file();
+      if (!file) return std::unexpected(file.error());
+      if (!all) i.unsynced_files.push_back(std::move(*file));
+    }
+    for (Offset at : i.snapshots) {
+      if (at < i.durable_end) continue;
+      auto file = i.context.disk.open(i.path(file_name(at, kSnapshotSuffix)), io::OpenMode::kWrite);
+      if (!file) return std::unexpected(file.error());
+      i.unsynced_files.push_back(std::move(*file));
+    }
+    if (!all) i.parent_unsynced = true;
     if (auto r = i.write_snapshot(i.end); !r) return r;
     i.folder_unsynced = true;
   } else if (i.epochs.unsaved_from()) {

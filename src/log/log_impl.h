@@ -36,9 +36,13 @@ struct Log::Impl {
   uint64_t random = 0;   // for the jitter of segments to come
 
   // What has not reached the device.
-  bool data_unsynced = false;                             // the last segment's `.log`
-  bool folder_unsynced = false;                           // names in the folder
-  bool parent_unsynced = false;                           // the folder's own name
+  bool data_unsynced = false;    // the last segment's `.log`
+  bool folder_unsynced = false;  // names in the folder
+  bool parent_unsynced = false;  // the folder's own name
+  /// After an unclean start nobody knows whether the names, and the snapshot that was loaded, are
+  /// durable; to be synced with the next append.
+  bool names_suspect = false;
+  std::optional<Offset> suspect_snapshot;
   std::vector<std::shared_ptr<io::File>> unsynced_files;  // everything else
   uint64_t generation = 0;
   uint64_t epoch_version_written = 0;
@@ -51,10 +55,13 @@ struct Log::Impl {
   Segment& active() { return *segments.back(); }
   /// Index of the last segment whose base is at most `offset`; 0 if all lie above.
   size_t floor_segment(Offset offset) const;
+  /// Base of the segment that holds the log start offset. What lies below is to be removed.
+  Offset first_needed() const { return segments[floor_segment(start)]->base(); }
   std::string path(std::string_view name) const { return context.folder + "/" + std::string(name); }
 
   // log.cc
   Result<void> usable() const;
+  void mark_suspects_unsynced();
   Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
                               AppendOrigin origin);
   Result<void> write_epochs();
@@ -76,6 +83,10 @@ struct Log::Impl {
   // log_open.cc
   /// Producer state as of `to`: the last good snapshot, then the batches behind it.
   Result<void> rebuild_producers(Offset to);
+  /// Its two halves: the last good snapshot up to `to`, if there is one, and its offset; then what
+  /// the batches in [from, to) did.
+  Result<std::optional<Offset>> load_producers(Offset to);
+  Result<void> replay_producers(Offset from, Offset to);
 };
 
 /// Walks the batch headers of a segment from `from` on (a batch boundary or the segment's base) to

@@ -51,11 +51,13 @@ void feed(EpochCache& epochs, const BatchView& batch) {
 
 }  // namespace
 
-Result<void> Log::Impl::rebuild_producers(Offset to) {
+Result<std::optional<Offset>> Log::Impl::load_producers(Offset to) {
   producers.clear();
-  Offset from = start;
+  // Older snapshots would need batches that retention has removed, whatever a crash brought back.
+  Offset oldest = first_needed();
   for (size_t n = snapshots.size(); n-- > 0;) {
     if (snapshots[n] > to) continue;
+    if (snapshots[n] < oldest) break;
     std::string name = path(file_name(snapshots[n], kSnapshotSuffix));
     auto bytes = read_small_file(context.disk, name);
     if (!bytes && bytes.error().kind == Errc::kIo) return std::unexpected(bytes.error());
@@ -63,15 +65,24 @@ Result<void> Log::Impl::rebuild_producers(Offset to) {
                          : Result<std::vector<ProducerEntry>>(std::unexpected(bytes.error()));
     if (!entries) {
       context.logger.warn("{} is of no use and is removed: {}", name, entries.error().message);
-      if (auto r = context.disk.remove(name); !r) return r;
+      if (auto r = context.disk.remove(name); !r) return std::unexpected(r.error());
       snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(n));
       continue;
     }
     producers.load(*entries);
     producers.expire(now, context.config.producer_expiration);
-    from = std::max(from, snapshots[n]);
-    break;
+    return snapshots[n];
   }
+  return std::nullopt;
+}
+
+Result<void> Log::Impl::rebuild_producers(Offset to) {
+  auto loaded = load_producers(to);
+  if (!loaded) return std::unexpected(loaded.error());
+  return replay_producers(loaded->value_or(first_needed()), to);
+}
+
+Result<void> Log::Impl::replay_producers(Offset from, Offset to) {
   for (size_t n = floor_segment(from); n < segments.size() && segments[n]->base() < to; n++) {
     auto r = for_each_batch(*segments[n], from, to, [&](const BatchView& batch, ByteView bytes) {
       feed(producers, batch, bytes);
@@ -124,7 +135,9 @@ class Opener {
   std::vector<io::DirEntry> entries_;
   std::map<Offset, Found> found_;
   bool epochs_lost_ = false;
-  bool recovered_ = false;  // by a scan; producers are then known up to the end
+  Offset producers_from_{0};  // batches below are in the producer snapshot already
+  bool cut_ = false;          // recovery has removed something
+  bool recovered_ = false;    // by a scan; producers are then known up to the end
   uint64_t scanned_ = 0;
   uint64_t to_scan_ = 0;
 };
@@ -328,8 +341,8 @@ Result<void> Opener::load_epochs() {
 
 /// Sets `end`: from the indexes and the last batches if the log is clean, otherwise by recovery.
 Result<void> Opener::find_end() {
-  size_t first =
-      options_.clean ? log_.segments.size() : log_.floor_segment(options_.recovery_point);
+  size_t first = options_.clean ? log_.segments.size()
+                                : log_.floor_segment(std::max(options_.recovery_point, log_.start));
   for (size_t n = 0; n < first; n++) {  // recovery writes those of the others
     Segment* segment = log_.segments[n].get();
     const Found& f = found_[segment->base()];
@@ -364,10 +377,16 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
   if (to_scan_ == 0 && first + 1 == log_.segments.size()) return {};
   recovered_ = true;
   log_.touched = true;
-  log_.data_unsynced = true;
-  if (auto r = log_.rebuild_producers(log_.end); !r) return r;
-  // Those above describe batches that are yet to be checked; they are written anew.
-  if (auto r = log_.drop_snapshots(log_.end + int64_t{1}, Offset(INT64_MAX)); !r) return r;
+  // A snapshot below the recovery point is as good as the batches there, if need be. Those above
+  // describe what is yet to be checked; they are written anew.
+  auto loaded = log_.load_producers(log_.end);
+  if (loaded && !*loaded && crc_from > log_.end) loaded = log_.load_producers(crc_from);
+  if (!loaded) return std::unexpected(loaded.error());
+  log_.suspect_snapshot = *loaded;
+  producers_from_ = loaded->value_or(log_.first_needed());
+  if (auto r = log_.replay_producers(producers_from_, log_.end); !r) return r;
+  Offset trusted = std::max(log_.end, crc_from);
+  if (auto r = log_.drop_snapshots(trusted + int64_t{1}, Offset(INT64_MAX)); !r) return r;
   ByteBuffer window(BatchScanner::kWindow);
   for (size_t n = first; n < log_.segments.size(); n++) {
     if (n > first) {
@@ -398,7 +417,8 @@ Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& wind
   auto file = segment.file();
   if (!file) return std::unexpected(file.error());
   if (auto r = segment.recovery_begin(); !r) return std::unexpected(r.error());
-  if (auto r = segment.txn_index().truncate_to(Offset(0)); !r) return std::unexpected(r.error());
+  if (auto r = segment.txn_index().truncate_to(producers_from_); !r)
+    return std::unexpected(r.error());
   BatchScanner scanner(**file, size, segment.base(), MutableBytes(window));
   uint64_t told = scanned_;
   while (true) {
@@ -408,7 +428,7 @@ Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& wind
     if (options_.contiguous && (*batch)->base_offset() != log_.end) break;
     segment.recovery_batch(**batch, scanner.position());
     feed(log_.epochs, **batch);
-    feed(log_.producers, **batch, scanner.peek());
+    if ((*batch)->base_offset() >= producers_from_) feed(log_.producers, **batch, scanner.peek());
     for (const AbortedEntry& aborted : log_.producers.commit()) {
       if (auto r = segment.txn_index().add(aborted); !r) return std::unexpected(r.error());
     }
@@ -425,6 +445,7 @@ Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& wind
                              scanner.problem(), good, size - good);
   }
   if (auto r = segment.recovery_end(good); !r) return std::unexpected(r.error());
+  if (good < size) cut_ = true;
   log_.log_bytes -= size - good;
   scanned_ += size;
   if (options_.progress) options_.progress(scanned_, to_scan_);
@@ -432,6 +453,7 @@ Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& wind
 }
 
 Result<void> Opener::drop_from(size_t segment) {
+  if (segment < log_.segments.size()) cut_ = true;
   for (size_t n = segment; n < log_.segments.size(); n++) {
     log_.context.logger.warn("{} lies behind the cut and is removed",
                              log_.segments[n]->path(kLogSuffix));
@@ -466,14 +488,18 @@ Result<void> Opener::rebuild_epochs() {
   return {};
 }
 
-/// Keeps the snapshots that segments begin with, and the newest of all if it lies behind them.
+/// Keeps the snapshots that segments begin with, the newest of all if it lies behind them, and the
+/// newest that the recovery point covers.
 Result<void> Opener::drop_stray_snapshots() {
   std::vector<Offset> keep;
   for (size_t n = 0; n < log_.snapshots.size(); n++) {
     Offset at = log_.snapshots[n];
-    bool newest = n + 1 == log_.snapshots.size() && at > log_.active().base();
+    bool last = n + 1 == log_.snapshots.size();
+    bool newest = last && at > log_.active().base();
+    bool trusted =
+        at <= options_.recovery_point && (last || log_.snapshots[n + 1] > options_.recovery_point);
     size_t s = log_.floor_segment(at);
-    if (newest || log_.segments[s]->base() == at) {
+    if (newest || trusted || log_.segments[s]->base() == at) {
       keep.push_back(at);
     } else if (auto r = remove(file_name(at, kSnapshotSuffix)); !r) {
       return r;
@@ -511,6 +537,13 @@ Result<void> Opener::run() {
   log_.durable_end = options_.clean && !recovered_
                          ? log_.end
                          : std::clamp(options_.recovery_point, log_.start, log_.end);
+  if (!options_.clean || recovered_) {
+    log_.names_suspect = true;
+    if (log_.end > log_.durable_end || cut_) {
+      log_.data_unsynced = true;
+      log_.mark_suspects_unsynced();
+    }
+  }
   return {};
 }
 

@@ -152,6 +152,17 @@ Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
   if (new_front > i.start) {
     if (auto r = advance_start(new_front); !r) return std::unexpected(r.error());
   }
+  // What the producers did is in that snapshot only, once the batches are gone.
+  if (i.producers.size() > 0 && new_front >= i.durable_end) {
+    auto snapshot =
+        i.context.disk.open(i.path(file_name(new_front, kSnapshotSuffix)), io::OpenMode::kWrite);
+    if (snapshot) {
+      if (auto r = (*snapshot)->sync(); !r) return std::unexpected(r.error());
+      if (auto r = i.context.disk.sync_directory(i.context.folder); !r) {
+        return std::unexpected(r.error());
+      }
+    }
+  }
   uint64_t before = i.log_bytes;
   if (auto r = i.drop_segments(0, count); !r) return std::unexpected(r.error());
   if (auto r = i.drop_snapshots(Offset(0), new_front); !r) return std::unexpected(r.error());

@@ -83,6 +83,10 @@ Result<void> Driver::load() {
   log.config.segment_bytes = options_.segment_bytes;
   log.config.segment_ms = options_.segment_ms;
   log.config.delete_policy = false;  // only what a snapshot covers goes
+  if (!snapshots_.empty()) {
+    log.start = snapshots_.front().end;
+    log.recovery_point = snapshots_.back().end;  // only what was synced is in a snapshot
+  }
   auto opened = log::Log::open(std::move(log));
   if (!opened) return std::unexpected(opened.error());
   log_ = std::move(*opened);
