@@ -191,10 +191,12 @@ void Shard::remove(std::unique_ptr<Partition> partition) {
                                     CheckpointKind::kHighWatermark}) {
     report(dir, kind, {{name, std::nullopt}});
   }
-  Result<std::string> doomed =
-      dirs_.dir(dir).set_aside(folder, name, loop_.random().uuid(), log::FolderKind::kDelete);
-  if (!doomed) return fail_dir(dir, doomed.error());
-  housekeeping_.remove_later(std::move(*doomed), Housekeeping::Kind::kFolder, delay);
+  // Not synced: after a power loss the folder may be back, and is set aside as stray at the start.
+  std::string doomed = dirs_.dir(dir).path() + "/" +
+                       log::doomed_name(name, loop_.random().uuid(), log::FolderKind::kDelete);
+  Result<void> renamed = io_.disk().rename(folder, doomed);
+  if (!renamed) return fail_dir(dir, renamed.error());
+  housekeeping_.remove_later(std::move(doomed), Housekeeping::Kind::kFolder, delay);
 }
 
 void Shard::apply_configs(const metadata::Publication& publication) {
