@@ -274,7 +274,7 @@ io::Task<void> wait_here(const Call& call, int64_t bytes_read) {
 /// Reads, waits if it must, and reads again.
 io::Task<void> run(const Call& call) {
   const int64_t bytes = co_await read_all(call);
-  if (answers_now(call, bytes)) co_return;
+  if (answers_now(call, bytes) || call.request.is_abandoned()) co_return;
   call.request.release_frame();
   if (all_here(call)) {
     co_await wait_here(call, bytes);
