@@ -145,8 +145,11 @@ std::unique_ptr<Partition> Shard::take_adopted(const Topic& topic, int32_t index
   LoadedLog loaded = std::move(at->second);
   adopted_.erase(at);
   loaded.log->set_config(topic.info->settings.log);
-  return std::make_unique<Partition>(*this, topic.info, loaded.dir, std::move(loaded.log),
-                                     loaded.high_watermark);
+  auto partition = std::make_unique<Partition>(*this, topic.info, loaded.dir, std::move(loaded.log),
+                                               loaded.high_watermark);
+  // What recovery found may never have reached the device: readers wait for that.
+  if (partition->settings().synced() && partition->log().unsynced()) sync_soon(*partition);
+  return partition;
 }
 
 std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,

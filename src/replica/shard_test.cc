@@ -324,7 +324,23 @@ TEST_F(ShardTest, WhatWasAcknowledgedSurvivesAPowerLoss) {
   start();
   load();
   EXPECT_GE(partition(id).log_end(), Offset(count));
+  sim.run_for(Millis(50));  // what was found is synced before it can be read
   EXPECT_EQ(partition(id).high_watermark(), partition(id).log_end());
+}
+
+TEST_F(ShardTest, WhatRecoveryFoundIsReadOnceItIsDurable) {
+  const Uuid id = create_topic("t");
+  sim.options().sync_us_min = sim.options().sync_us_max = 50'000;
+  produce(id);
+  node.kill();
+  stop();
+  node.restart();
+  start();
+  load();
+  EXPECT_EQ(partition(id).log_end(), Offset(1));
+  EXPECT_EQ(partition(id).high_watermark(), Offset(0));
+  sim.run_for(Millis(200));
+  EXPECT_EQ(partition(id).high_watermark(), Offset(1));
 }
 
 TEST_F(ShardTest, FoldersOfUnknownTopicsBecomeStray) {
