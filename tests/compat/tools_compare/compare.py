@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Apache Kafka's command line tools against both brokers, and what differs.
+"""Apache Kafka's command line tools, and raw requests of every version, against both brokers, and what differs.
 
     compare.py [--port N] [--keep DIR] [--only odradek|apache]
 
-Runs steps.txt against Apache Kafka and against Odradek, then kafka-dump-log on the files that each left behind, makes
+Runs steps.txt and requests.txt against Apache Kafka and against Odradek, then kafka-dump-log on the files that each left behind, makes
 what changes from run to run alike (ids, times, paths), and compares step by step. Every line that differs must be named
 in expected.txt with its reason. The last line is `N passed, N failed`: one for each step.
 """
@@ -38,6 +38,9 @@ ALIKE = (
     (r'offsets-max-timestamp', r'\d{13}', 'TIME'),
     (r'log-dirs-all', r'"size":\d+', '"size":N'),
     (r'log-dirs.*', r'"(total|usable)Bytes":\d+', r'"\1Bytes":N'),
+    (r'wire-.*', r'"(topicId|replicaDirectoryId|voterDirectoryId)": "[^"]*"', r'"\1": "ID"'),
+    (r'wire-.*', r'"(producerId|finalizedFeaturesEpoch|highWatermark|logEndOffset|leaderEpoch|totalBytes|usableBytes|'
+                 r'lastFetchTimestamp|lastCaughtUpTimestamp|lastTimestamp|sessionId)": -?[1-9]\d*', r'"\1": N'),
     (r'dump-.*', r'(CreateTime|LogAppendTime|maxTimestamp|timestamp): ?-?\d+', r'\1: TIME'),
     (r'dump-.*', r'"(incarnationId|topicId|id|directoryId|voterDirectoryId|clusterId)":"[^"]*"', r'"\1":"ID"'),
     (r'dump-.*', r'"(directories|logDirs)":\[[^\]]*\]', r'"\1":["ID"]'),
@@ -45,23 +48,31 @@ ALIKE = (
 )
 # Steps whose lines have no order: the tools print what they find in hash order.
 UNORDERED = re.compile(r'topics-describe.*|configs-topics-every|offsets-all|election-all|log-dirs.*')
+# Arrays in answers whose order means nothing and follows a hash map at Apache Kafka.
+HASHED = ('supportedFeatures', 'finalizedFeatures', 'configs', 'configResources', 'results', 'responses', 'apiKeys')
 
 
 class Driver:
-    """ToolDriver, compiled on first use."""
+    """ToolDriver and WireDriver, compiled on first use."""
 
     def __init__(self):
         self.kafka = brokers.kafka_dir()
         self.classes = os.path.join(brokers.BUILD, 'tool-driver')
-        source, target = os.path.join(HERE, 'ToolDriver.java'), os.path.join(self.classes, 'ToolDriver.class')
-        if not os.path.exists(target) or os.path.getmtime(source) > os.path.getmtime(target):
-            subprocess.run(['javac', '-cp', f'{self.kafka}/libs/*', '-d', self.classes, source], check=True)
+        for name in ('ToolDriver', 'WireDriver'):
+            source, target = os.path.join(HERE, name + '.java'), os.path.join(self.classes, name + '.class')
+            if not os.path.exists(target) or os.path.getmtime(source) > os.path.getmtime(target):
+                subprocess.run(['javac', '-cp', f'{self.kafka}/libs/*', '-d', self.classes, source], check=True)
 
-    def run(self, steps, **values):
-        """{step: output}; the first line of an output is the exit status."""
+    def tools(self, steps, **values):
+        return self._run('ToolDriver', steps, *(f'{k}={v}' for k, v in values.items()))
+
+    def wire(self, requests, host, port):
+        return self._run('WireDriver', requests, host, str(port))
+
+    def _run(self, *words):
+        """{step: output}; the first line of an output is the status."""
         command = ['java', '-Xmx256m', '-XX:TieredStopAtLevel=1', f'-Dlog4j2.configurationFile={self.kafka}/log4j2.properties',
-                   '-Dtest.loglevel=OFF', '-cp', f'{self.classes}:{self.kafka}/libs/*', 'ToolDriver', steps,
-                   *(f'{k}={v}' for k, v in values.items())]
+                   '-Dtest.loglevel=OFF', '-cp', f'{self.classes}:{self.kafka}/libs/*', *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=900)
         if done.returncode:
             raise RuntimeError(f'the tool driver ended with {done.returncode}: {done.stderr[-2000:]}')
@@ -119,8 +130,28 @@ def segment_records(text):
     return '\n'.join(kept) + '\n'
 
 
+def wire_answer(text):
+    """The JSON of an answer with the arrays that have no order sorted."""
+    head, brace, rest = text.partition('{')
+    if not brace:
+        return text
+    node, end = json.JSONDecoder().raw_decode(brace + rest)
+
+    def walk(value, name):
+        if isinstance(value, dict):
+            return {k: walk(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            value = [walk(v, name) for v in value]
+            return sorted(value, key=json.dumps) if name in HASHED else value
+        return value
+
+    return head + json.dumps(walk(node, ''), indent=1, ensure_ascii=False) + '\n' + (brace + rest)[end:]
+
+
 def alike(step, text, directory):
     text = text.replace(directory, 'DIR')
+    if step.startswith('wire-'):
+        text = wire_answer(text)
     if step.startswith('dump-metadata'):
         text = metadata_records(text)
     elif step.startswith('dump-') and not step.endswith('index'):
@@ -139,7 +170,8 @@ def ask(kind, port, driver):
         shutil.copy(os.path.join(HERE, 'files', name), work)
     broker = brokers.Broker(kind, port).start()
     try:
-        found = driver.run(os.path.join(HERE, 'steps.txt'), B=broker.address, C=f'{broker.host}:{port + 1}', WORK=work)
+        found = driver.tools(os.path.join(HERE, 'steps.txt'), B=broker.address, C=f'{broker.host}:{port + 1}', WORK=work)
+        found.update(driver.wire(os.path.join(HERE, 'requests.txt'), broker.host, port))
         died = not broker.alive()
         broker.stop()
         if died:
@@ -147,7 +179,7 @@ def ask(kind, port, driver):
         offline = os.path.join(work, 'dump-steps.txt')
         with open(offline, 'w', encoding='utf-8') as f:
             f.write(dump_steps(broker.logs))
-        found.update(driver.run(offline))
+        found.update(driver.tools(offline))
         return {step: alike(step, text, broker.directory) for step, text in found.items()}
     finally:
         broker.kill()
