@@ -30,6 +30,8 @@ Result<metadata::Properties> load_properties(const std::string& path,
     auto pair = metadata::parse_override(item);
     if (!pair)
       return fail(Errc::kInvalid, fmt::format("--override {}: {}", item, pair.error().message));
+    // Other listeners than those of a quick start do not go with what it advertises.
+    if (path.empty() && pair->first == "listeners") properties.erase("advertised.listeners");
     properties[pair->first] = pair->second;
   }
   return properties;

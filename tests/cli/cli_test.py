@@ -203,7 +203,7 @@ class Refusals(unittest.TestCase):
         done = run('format', '--config', config, '--cluster-id', cluster, '--standalone')
         self.assertEqual(done.returncode, 0, done.stderr)
         again = self.refuse('format', '--config', config, '--cluster-id', cluster, '--standalone')
-        self.assertIn('already formatted', again)
+        self.assertIn('formatted already', again)
         meta = os.path.join(self.directory, 'data', 'meta.properties')
         with open(meta, encoding='utf-8') as f:
             text = f.read()
