@@ -154,6 +154,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   uint64_t position = segment.size();
   if (auto r = segment.append(batches); !r) {
     broken = segment.broken();
+    data_unsynced = true;  // the cut: a power loss could undo it, and later segments would go
     return std::unexpected(r.error());
   }
   touched = true;

@@ -179,6 +179,35 @@ TEST(Log, FailedWriteLeavesNothingAndTheNextOneWorks) {
   EXPECT_EQ(read_all(*log, Offset(0)).size(), 2u);
 }
 
+// A power loss may undo the cut; if a later segment is durable, it must not go with the rest.
+TEST(Log, TheCutAfterAFailedWriteIsSyncedToo) {
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    sim::MemoryDisk disk;
+    ASSERT_TRUE(disk.make_directory("/data"));
+    disk.sync_everything();
+    LogOptions options = options_for(disk);
+    auto log = open_or_die(options);
+    append(*log, make_batch({}));
+    ASSERT_TRUE(log->sync());
+    disk.set_fault([](sim::DiskOp op, const std::string&) -> std::optional<Error> {
+      if (op == sim::DiskOp::kWrite) return Error{Errc::kNoSpace, "full"};
+      return std::nullopt;
+    });
+    ByteBuffer b = make_batch({.value_size = 2000});
+    EXPECT_FALSE(
+        log->append_as_leader(MutableBytes(b), LeaderEpoch(0), AppendOrigin::kClient, WallMs(1)));
+    disk.set_fault(nullptr);
+    ASSERT_TRUE(log->roll(WallMs(1)));
+    append(*log, make_batch({}));
+    ASSERT_TRUE(log->sync());
+    log.reset();
+    sim::Rng rng(seed);
+    disk.power_loss(rng);
+    log = open_or_die(options);
+    ASSERT_EQ(log->end(), Offset(2)) << seed;
+  }
+}
+
 TEST(Log, WriteThatCannotBeUndoneStopsTheLog) {
   sim::MemoryDisk disk;
   auto log = open_or_die(options_for(disk));

@@ -23,4 +23,9 @@ void validator(ByteView input);
 /// Byte 0 chooses the codec, the rest is a stream.
 void decompression(ByteView input);
 
+/// The files of a partition's folder. Byte 0: bit 0 a clean stop, bit 1 contiguous; then files: a
+/// byte that chooses the name, the base offset in a byte, the size in two, the bytes. What opens
+/// must be readable from start to end, take an append, and open again to the same.
+void log_recovery(ByteView input);
+
 }  // namespace odradek::fuzz
