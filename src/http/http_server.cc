@@ -64,6 +64,7 @@ struct HttpServer::Connection {
   std::unique_ptr<io::Socket> socket;
   std::string unread;  // bytes behind the request that was parsed last
   io::TimerId timer = io::TimerId::kNone;
+  bool closed = false;  // by `close`; the server may be gone
 };
 
 HttpServer::HttpServer(io::Loop& loop, Logger logger, std::vector<View> views, HttpLimits limits)
@@ -91,6 +92,7 @@ void HttpServer::close() {
   listeners_.clear();
   for (const auto& connection : std::vector(connections_)) {
     loop_.timers().cancel(connection->timer);
+    connection->closed = true;
     connection->socket->close();
   }
   // The coroutines hold their connections until their operation has come back.
@@ -115,9 +117,9 @@ io::Task<void> HttpServer::serve(std::shared_ptr<Connection> connection) {
     connection->timer =
         loop_.timers().start(limits_.exchange_max, [c = connection.get()] { c->socket->close(); });
     more = co_await exchange(*connection);
-    loop_.timers().cancel(connection->timer);
     // After `close` this server may be gone: nothing of it may be touched.
-    if (connection.use_count() == 1) co_return;
+    if (connection->closed) co_return;
+    loop_.timers().cancel(connection->timer);
   }
   std::erase(connections_, connection);
 }
@@ -165,7 +167,7 @@ io::Task<bool> HttpServer::exchange(Connection& connection) {
   const std::string text = render(page, content_type, keep_alive, head);
   chain.add_view(as_bytes(text));
   const Result<void> written = co_await connection.socket->write(chain);
-  if (written.has_value() && error) co_await drain(connection);
+  if (written.has_value() && error && !connection.closed) co_await drain(connection);
   co_return written.has_value() && keep_alive;
 }
 

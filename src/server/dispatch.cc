@@ -8,37 +8,38 @@ namespace odradek::server {
 
 namespace {
 
-using wire::ApiKey;
+using enum wire::ApiKey;
+using enum Order;
 
 constexpr bool kYes = true;
 constexpr bool kNo = false;
 
 // clang-format off
 constexpr ApiEntry kServed[] = {
-    // key                             advertised min  max  broker  controller  order              handler
-    {ApiKey::kProduce,                 0,         3,   13,  kYes,   kNo,        Order::kReleases,  handle_produce},
-    {ApiKey::kFetch,                   4,         4,   18,  kYes,   kNo,        Order::kOverlaps,  handle_fetch},
-    {ApiKey::kListOffsets,             1,         1,   11,  kYes,   kNo,        Order::kBarrier,   handle_list_offsets},
-    {ApiKey::kMetadata,                0,         0,   13,  kYes,   kNo,        Order::kBarrier,   handle_metadata},
-    {ApiKey::kFindCoordinator,         0,         0,   6,   kYes,   kNo,        Order::kBarrier,   handle_find_coordinator},
-    {ApiKey::kApiVersions,             0,         0,   4,   kYes,   kYes,       Order::kBarrier,   handle_api_versions},
-    {ApiKey::kCreateTopics,            2,         2,   7,   kYes,   kYes,       Order::kBarrier,   handle_create_topics},
-    {ApiKey::kDeleteTopics,            1,         1,   6,   kYes,   kYes,       Order::kBarrier,   handle_delete_topics},
-    {ApiKey::kDeleteRecords,           0,         0,   2,   kYes,   kNo,        Order::kBarrier,   handle_delete_records},
-    {ApiKey::kInitProducerId,          0,         0,   5,   kYes,   kNo,        Order::kBarrier,   handle_init_producer_id},
-    {ApiKey::kOffsetForLeaderEpoch,    2,         2,   4,   kYes,   kNo,        Order::kBarrier,   handle_offset_for_leader_epoch},
-    {ApiKey::kDescribeConfigs,         1,         1,   4,   kYes,   kYes,       Order::kBarrier,   handle_describe_configs},
-    {ApiKey::kAlterConfigs,            0,         0,   2,   kYes,   kYes,       Order::kBarrier,   handle_alter_configs},
-    {ApiKey::kDescribeLogDirs,         1,         1,   5,   kYes,   kNo,        Order::kBarrier,   handle_describe_log_dirs},
-    {ApiKey::kCreatePartitions,        0,         0,   3,   kYes,   kYes,       Order::kBarrier,   handle_create_partitions},
-    {ApiKey::kElectLeaders,            0,         0,   2,   kYes,   kYes,       Order::kBarrier,   handle_elect_leaders},
-    {ApiKey::kIncrementalAlterConfigs, 0,         0,   1,   kYes,   kYes,       Order::kBarrier,   handle_incremental_alter_configs},
-    {ApiKey::kDescribeQuorum,          0,         0,   2,   kYes,   kYes,       Order::kBarrier,   handle_describe_quorum},
-    {ApiKey::kUpdateFeatures,          0,         0,   2,   kYes,   kYes,       Order::kBarrier,   handle_update_features},
-    {ApiKey::kDescribeCluster,         0,         0,   2,   kYes,   kYes,       Order::kBarrier,   handle_describe_cluster},
-    {ApiKey::kDescribeProducers,       0,         0,   0,   kYes,   kNo,        Order::kBarrier,   handle_describe_producers},
-    {ApiKey::kListConfigResources,     0,         0,   1,   kYes,   kNo,        Order::kBarrier,   handle_list_config_resources},
-    {ApiKey::kDescribeTopicPartitions, 0,         0,   0,   kYes,   kNo,        Order::kBarrier,   handle_describe_topic_partitions},
+    // key                     advertised-min, min, max; broker, controller; order; handler
+    {kProduce,                 0, 3, 13, kYes, kNo,  kReleases, handle_produce},
+    {kFetch,                   4, 4, 18, kYes, kNo,  kOverlaps, handle_fetch},
+    {kListOffsets,             1, 1, 11, kYes, kNo,  kBarrier,  handle_list_offsets},
+    {kMetadata,                0, 0, 13, kYes, kNo,  kBarrier,  handle_metadata},
+    {kFindCoordinator,         0, 0, 6,  kYes, kNo,  kBarrier,  handle_find_coordinator},
+    {kApiVersions,             0, 0, 4,  kYes, kYes, kBarrier,  handle_api_versions},
+    {kCreateTopics,            2, 2, 7,  kYes, kYes, kBarrier,  handle_create_topics},
+    {kDeleteTopics,            1, 1, 6,  kYes, kYes, kBarrier,  handle_delete_topics},
+    {kDeleteRecords,           0, 0, 2,  kYes, kNo,  kBarrier,  handle_delete_records},
+    {kInitProducerId,          0, 0, 5,  kYes, kNo,  kBarrier,  handle_init_producer_id},
+    {kOffsetForLeaderEpoch,    2, 2, 4,  kYes, kNo,  kBarrier,  handle_offset_for_leader_epoch},
+    {kDescribeConfigs,         1, 1, 4,  kYes, kYes, kBarrier,  handle_describe_configs},
+    {kAlterConfigs,            0, 0, 2,  kYes, kYes, kBarrier,  handle_alter_configs},
+    {kDescribeLogDirs,         1, 1, 5,  kYes, kNo,  kBarrier,  handle_describe_log_dirs},
+    {kCreatePartitions,        0, 0, 3,  kYes, kYes, kBarrier,  handle_create_partitions},
+    {kElectLeaders,            0, 0, 2,  kYes, kYes, kBarrier,  handle_elect_leaders},
+    {kIncrementalAlterConfigs, 0, 0, 1,  kYes, kYes, kBarrier,  handle_incremental_alter_configs},
+    {kDescribeQuorum,          0, 0, 2,  kYes, kYes, kBarrier,  handle_describe_quorum},
+    {kUpdateFeatures,          0, 0, 2,  kYes, kYes, kBarrier,  handle_update_features},
+    {kDescribeCluster,         0, 0, 2,  kYes, kYes, kBarrier,  handle_describe_cluster},
+    {kDescribeProducers,       0, 0, 0,  kYes, kNo,  kBarrier,  handle_describe_producers},
+    {kListConfigResources,     0, 0, 1,  kYes, kNo,  kBarrier,  handle_list_config_resources},
+    {kDescribeTopicPartitions, 0, 0, 0,  kYes, kNo,  kBarrier,  handle_describe_topic_partitions},
 };
 // clang-format on
 
