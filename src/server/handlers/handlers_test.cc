@@ -245,7 +245,8 @@ TEST_F(HandlersTest, MetadataWithoutALeader) {
   EXPECT_EQ(p[0].error_code, wire::wire_value(ErrorCode::kLeaderNotAvailable));
   EXPECT_EQ(p[0].leader_id, -1);
   EXPECT_EQ(p[1].error_code, 0);
-  EXPECT_THAT(p[1].offline_replicas, ElementsAre(2)) << "broker 2 is fenced";
+  ASSERT_EQ(p[1].offline_replicas.size(), 1U) << "broker 2 is fenced";
+  EXPECT_EQ(p[1].offline_replicas[0], 2);
   const auto v0 = client_->call<wire::MetadataResponse>(ask_for({"b"}), 0);
   ASSERT_TRUE(v0);
   EXPECT_EQ(v0->topics[0].partitions[1].error_code,
@@ -438,11 +439,11 @@ TEST_F(HandlersTest, IncrementalAlterConfigsKeepsWhatItRefusesFromTheController)
 }
 
 TEST_F(HandlersTest, ProduceBeforeVersion3IsAnsweredWithAnError) {
-  for (int16_t version : {0, 1, 2}) {
+  for (int version : {0, 1, 2}) {
     wire::Writer w;
     const auto mark = w.begin_frame();
     w.int16(0);
-    w.int16(version);
+    w.int16(static_cast<int16_t>(version));
     w.int32(7);
     w.string("old");
     w.int16(1);
