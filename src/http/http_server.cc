@@ -218,7 +218,7 @@ Result<io::Endpoint> parse_listener(std::string_view text) {
       return endpoint;
   }
   return fail(Errc::kInvalid,
-              fmt::format("odradek.http.listeners: \"{}\" is not http://host:port", text));
+              fmt::format("\"{}\" is not http://host:port", text));
 }
 
 }  // namespace odradek::http

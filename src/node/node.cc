@@ -63,6 +63,8 @@ server::Limits limits_of(const metadata::BrokerConfig& c, int loops) {
     l.loop_queued_bytes_max = c.int64(kQueuedMaxRequestBytes) / loops;
   l.connection_requests_max = c.int32(kOdradekConnectionMaxWaitingRequests);
   l.connection_unsent_bytes_max = c.int64(kOdradekConnectionMaxUnsentBytes);
+  l.connection_queued_bytes_max = c.int64(kOdradekConnectionMaxQueuedBytes);
+  l.send_max = c.millis(kOdradekConnectionSendTimeoutMs);
   return l;
 }
 
