@@ -19,8 +19,9 @@ void FakeController::send(wire::ApiKey api, int16_t version, ByteBuffer body, Do
   }
 }
 
-TestClient::TestClient(TestServer& server, std::unique_ptr<io::Socket> socket)
-    : server_(&server), state_(std::make_shared<State>()) {
+TestClient::TestClient(TestServer& server, std::unique_ptr<io::Socket> socket) {
+  server_ = &server;
+  state_ = std::make_shared<State>();
   state_->socket = std::move(socket);
   io::spawn(read_all(state_));
 }

@@ -126,7 +126,7 @@ class TestClient {
   static io::Task<void> write_all(std::shared_ptr<State> state);
   bool has_frame() const;
 
-  TestServer* server_;
+  TestServer* server_ = nullptr;
   std::shared_ptr<State> state_;
   int32_t next_id_ = 1;
 };
