@@ -30,7 +30,6 @@ constexpr std::string_view kWithoutMeaning[] = {
     "metrics.",
     "num.io.threads",
     "num.network.threads",
-    "num.recovery.threads.per.data.dir",
     "num.replica.alter.log.dirs.threads",
     "offsets.load.buffer.size",
     "producer.purgatory.",
@@ -209,12 +208,6 @@ std::optional<std::string> BrokerConfig::rack() const {
 
 bool BrokerConfig::is_controller_listener(std::string_view name) const {
   return std::ranges::find(controller_listener_names_, name) != controller_listener_names_.end();
-}
-
-int64_t BrokerConfig::queued_bytes_max() const {
-  const int64_t configured = int64(BrokerKey::kQueuedMaxRequestBytes);
-  if (given(BrokerKey::kQueuedMaxRequestBytes)) return configured;
-  return std::max(configured, int64(BrokerKey::kSocketRequestMaxBytes));
 }
 
 Millis BrokerConfig::log_retention() const {

@@ -82,8 +82,6 @@ class BrokerConfig {
   const std::vector<QuorumAddress>& quorum_bootstrap_servers() const { return bootstrap_; }
   const std::vector<std::string>& log_dirs() const { return log_dirs_; }
   const std::string& metadata_log_dir() const { return metadata_log_dir_; }
-  /// queued.max.request.bytes; when it is not given, at least one largest request fits.
-  int64_t queued_bytes_max() const;
   /// log.retention.ms, or minutes, or hours: the first one that is set. −1: no limit.
   Millis log_retention() const;
   Millis log_roll() const;

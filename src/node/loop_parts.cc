@@ -19,6 +19,7 @@ replica::ShardSettings shard_settings(const io::Io& io, const metadata::BrokerCo
   s.recovery_point_checkpoint = c.millis(kLogFlushOffsetCheckpointIntervalMs);
   s.log_start_checkpoint = c.millis(kLogFlushStartOffsetCheckpointIntervalMs);
   s.producer_expiration_check = c.millis(kProducerIdExpirationCheckIntervalMs);
+  s.decompressed_max = static_cast<uint64_t>(c.int32(kOdradekMaxDecompressedBatchBytes));
   return s;
 }
 

@@ -81,7 +81,8 @@ class Run {
         quick_(quick),
         sink_(make_stderr_sink(false)),
         logger_(sink_.get(), "node", level_of(config_->text(kOdradekLogLevel))),
-        io_({.loops = loop_count(*config_)}),
+        io_({.loops = loop_count(*config_),
+             .max_open_files = static_cast<size_t>(config_->int32(kOdradekLogMaxOpenFiles))}),
         node_(io_,
               {.config = config_, .logger = logger_, .format_if_new = quick, .on_fatal = die}) {}
 
