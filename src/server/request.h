@@ -102,13 +102,13 @@ class Request {
   Arena& arena() { return arena_; }
   const RequestTimes& times() const { return times_; }
 
-  /// Decodes the whole body. A malformed one is logged and closes the connection, as at Apache;
-  /// then false is returned and the handler just ends.
+  /// Decodes the body. A malformed one is logged and closes the connection, as at Apache; then
+  /// false is returned and the handler just ends. Bytes that follow a complete request are ignored,
+  /// also as at Apache: librdkafka 2.x sends three of them with Metadata v9+ for all topics.
   template <class Message>
   bool decode(Message& message) {
     wire::Reader reader(body_, arena_);
-    Result<void> r = message.decode(reader, version());
-    if (r) r = reader.expect_end(wire::name(api()), version());
+    const Result<void> r = message.decode(reader, version());
     if (!r) malformed(r.error());
     return r.has_value();
   }

@@ -87,6 +87,8 @@ class Broker:
         self.cluster_id = cluster_id
         self.properties = dict(p.split('=', 1) for p in properties) if not isinstance(properties, dict) else properties
         self.process, self.started_at = None, 0.0
+        # A run that is ended from outside must not leave its broker behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         os.makedirs(self.directory, exist_ok=True)
         self._write_config()
 
@@ -128,7 +130,7 @@ class Broker:
             command = java('kafka.tools.StorageTool', 'format', '--standalone', '-t', self.cluster_id, '-c', self.config,
                            heap='128m', options=('-XX:TieredStopAtLevel=1',))
         else:
-            command = [odradek(), 'format', '--config', self.config, '--cluster-id', self.cluster_id]
+            command = [odradek(), 'format', '--standalone', '--config', self.config, '--cluster-id', self.cluster_id]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise RuntimeError(f'format failed: {done.stdout}{done.stderr}')
@@ -159,7 +161,10 @@ class Broker:
 
     def wait(self, stage, timeout_s=60, topic='probe'):
         """Seconds from the start of the process to each stage up to `stage`; see probe.until."""
-        return probe.until(self.host, self.port, stage, timeout_s, self.started_at, topic, self.alive)
+        seen = probe.until(self.host, self.port, stage, timeout_s, self.started_at, topic, self.alive)
+        if not self.alive():
+            raise RuntimeError(f'another process answers at {self.address}')
+        return seen
 
     def alive(self):
         return self.process is not None and self.process.poll() is None

@@ -29,8 +29,7 @@ Controller::Decision run(Context context, const ControllerRequest& command,
                          Response (*decide)(Context&, const Request&, int16_t)) {
   Request request;
   wire::Reader reader(command.body, context.arena);
-  Result<void> decoded = request.decode(reader, command.version);
-  if (decoded) decoded = reader.expect_end(Request::kName, command.version);
+  const Result<void> decoded = request.decode(reader, command.version);
   if (!decoded) return {{}, std::unexpected(decoded.error()), {}};
   const Response response = decide(context, request, command.version);
   wire::Writer writer;

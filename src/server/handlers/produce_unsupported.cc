@@ -28,7 +28,7 @@ io::Task<void> handle_unsupported_produce(Request& request) {
     }
   }
   if (request.version() >= 1) out.int32(0);  // throttle time
-  if (const Result<void> r = in.expect_end("ProduceRequest", request.version()); !r) {
+  if (const Result<void> r = in.result("ProduceRequest", request.version()); !r) {
     request.close(r.error().message);
   } else if (acks == 0) {
     request.close("Produce version 0 to 2 is not supported");
