@@ -6,6 +6,18 @@
 #include "replica/partition.h"
 
 namespace odradek::replica {
+namespace {
+
+/// New partitions all name the directory they lie in: once is enough.
+void drop_twins(std::vector<std::shared_ptr<io::File>>& files) {
+  if (files.size() < 2) return;
+  const auto path = [](const auto& file) -> const std::string& { return file->path(); };
+  std::ranges::sort(files, {}, path);
+  const auto twins = std::ranges::unique(files, {}, path);
+  files.erase(twins.begin(), twins.end());
+}
+
+}  // namespace
 
 SyncGroup::SyncGroup(io::Loop& loop, LogDirs& dirs)
     : loop_(loop), dirs_(dirs), by_dir_(dirs.size()) {}
@@ -34,6 +46,7 @@ void SyncGroup::submit(size_t index) {
     dir.syncing.push_back(std::move(taken));
   }
   dir.dirty.clear();
+  drop_twins(files);
   dir.in_flight = true;
   dirs_.sync_queue(index).submit(std::move(files), loop_,
                                  [this, index](Result<void> result) { completed(index, result); });
