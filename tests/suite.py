@@ -66,6 +66,7 @@ def count(output, ok):
 def run(name, argv, limit):
     log = os.path.join(LOGS, name.replace('/', '_') + '.log')
     env = dict(os.environ, ASAN_OPTIONS='detect_leaks=1:abort_on_error=0', UBSAN_OPTIONS='print_stacktrace=1',
+               LSAN_OPTIONS='suppressions=tests/lsan.supp:print_suppressions=0',
                TSAN_OPTIONS='halt_on_error=1:second_deadlock_stack=1')
     started = time.monotonic()
     with open(log, 'w', encoding='utf-8') as out:

@@ -282,22 +282,21 @@ TEST(LinuxNet, OperationsOfAClosedSocketEnd) {
   LinuxIo io({});
   Guard guard(io);
   std::unique_ptr<Socket> served;
-  auto listener =
-      io.loop(0).net().listen({"127.0.0.1", 0}, false, [&](auto s) { served = std::move(s); });
+  ByteBuffer buffer(10);
+  Completion<Result<size_t>> read;
+  auto listener = io.loop(0).net().listen({"127.0.0.1", 0}, false, [&](auto s) {
+    served = std::move(s);
+    served->start_read(buffer, read);
+  });
   ASSERT_TRUE(listener);
   ByteBuffer data(50'000'000);  // more than the buffers of loopback take
   Received got;
   spawn(talk(io.loop(0), (*listener)->local(), data, got, [&] { io.stop(); }));
-  ByteBuffer buffer(10);
-  Completion<Result<size_t>> read;
-  io.loop(0).timers().start(Millis(50), [&] {
-    ASSERT_TRUE(served);
-    served->start_read(buffer, read);
-  });
-  io.loop(0).timers().start(Millis(100), [&] {
-    EXPECT_TRUE(read.done());
-    served.reset();
-  });
+  std::function<void()> close_once_read = [&] {
+    if (read.done()) return served.reset();
+    io.loop(0).timers().start(Millis(10), [&] { close_once_read(); });
+  };
+  close_once_read();
   io.run();
   EXPECT_TRUE(got.error) << "unread bytes at the close are a reset";
   EXPECT_EQ(got.error->kind, Errc::kClosed);
