@@ -55,8 +55,9 @@ struct Log::Impl {
   Segment& active() { return *segments.back(); }
   /// Index of the last segment whose base is at most `offset`; 0 if all lie above.
   size_t floor_segment(Offset offset) const;
-  /// Base of the segment that holds the log start offset. What lies below is to be removed.
-  Offset first_needed() const { return segments[floor_segment(start)]->base(); }
+  /// From where on producers can be told from the batches: the segment that holds the log start
+  /// offset, and those before it as far as there is no gap (a crash may bring removed ones back).
+  Offset first_replayable();
   std::string path(std::string_view name) const { return context.folder + "/" + std::string(name); }
 
   // log.cc

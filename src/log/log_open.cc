@@ -51,10 +51,18 @@ void feed(EpochCache& epochs, const BatchView& batch) {
 
 }  // namespace
 
+Offset Log::Impl::first_replayable() {
+  size_t n = floor_segment(start);
+  for (; n > 0; n--) {
+    auto next = segments[n - 1]->next_offset();
+    if (!next || *next != segments[n]->base()) break;
+  }
+  return segments[n]->base();
+}
+
 Result<std::optional<Offset>> Log::Impl::load_producers(Offset to) {
   producers.clear();
-  // Older snapshots would need batches that retention has removed, whatever a crash brought back.
-  Offset oldest = first_needed();
+  Offset oldest = first_replayable();
   for (size_t n = snapshots.size(); n-- > 0;) {
     if (snapshots[n] > to) continue;
     if (snapshots[n] < oldest) break;
@@ -79,7 +87,7 @@ Result<std::optional<Offset>> Log::Impl::load_producers(Offset to) {
 Result<void> Log::Impl::rebuild_producers(Offset to) {
   auto loaded = load_producers(to);
   if (!loaded) return std::unexpected(loaded.error());
-  return replay_producers(loaded->value_or(first_needed()), to);
+  return replay_producers(loaded->value_or(first_replayable()), to);
 }
 
 Result<void> Log::Impl::replay_producers(Offset from, Offset to) {
@@ -383,7 +391,7 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
   if (loaded && !*loaded && crc_from > log_.end) loaded = log_.load_producers(crc_from);
   if (!loaded) return std::unexpected(loaded.error());
   log_.suspect_snapshot = *loaded;
-  producers_from_ = loaded->value_or(log_.first_needed());
+  producers_from_ = loaded->value_or(log_.first_replayable());
   if (auto r = log_.replay_producers(producers_from_, log_.end); !r) return r;
   Offset trusted = std::max(log_.end, crc_from);
   if (auto r = log_.drop_snapshots(trusted + int64_t{1}, Offset(INT64_MAX)); !r) return r;
