@@ -273,12 +273,22 @@ Result<void> Log::close() {
     }
     if (!all) i.parent_unsynced = true;
     if (auto r = i.write_snapshot(i.end); !r) return r;
+    if (i.epochs.unsaved_from()) {
+      if (auto r = i.write_epochs(); !r) return r;
+    }
     i.folder_unsynced = true;
-  } else if (i.epochs.unsaved_from()) {
+    return sync();
+  }
+  if (i.indexes_missing) {
+    if (auto files = i.active().finish(); !files) return std::unexpected(files.error());
+  }
+  if (i.epochs.unsaved_from()) {
     // Thousands of idle partitions get a new epoch at every start: not worth a sync each. If a
     // power loss takes the file, opening finds the epochs in the batches.
-    return write_text_file(i.context.disk, i.path(kEpochCheckpointFile),
-                           epoch_checkpoint_text(i.epochs.entries()), false);
+    std::string text = epoch_checkpoint_text(i.epochs.entries());
+    if (auto r = write_text_file(i.context.disk, i.path(kEpochCheckpointFile), text, false); !r) {
+      return r;
+    }
   }
   return unsynced() ? sync() : Result<void>{};
 }

@@ -48,9 +48,10 @@ struct Log::Impl {
   uint64_t epoch_version_written = 0;
 
   std::vector<std::string> doomed;
-  bool touched = false;  // something was written since opening
-  WallMs now{0};         // the time of the last call that told it
-  bool broken = false;   // a failed write could not be undone; no more appends
+  bool touched = false;          // something was written since opening
+  bool indexes_missing = false;  // the last segment's indexes have no files yet
+  WallMs now{0};                 // the time of the last call that told it
+  bool broken = false;           // a failed write could not be undone; no more appends
 
   Segment& active() { return *segments.back(); }
   /// Index of the last segment whose base is at most `offset`; 0 if all lie above.
@@ -76,7 +77,7 @@ struct Log::Impl {
 
   // log_trim.cc
   Result<void> roll_to(Offset base);
-  Result<void> add_segment(Offset base);
+  Result<void> add_segment(Offset base, bool new_folder);
   Result<void> write_snapshot(Offset at);
   Result<void> drop_segments(size_t from, size_t count);
   Result<void> drop_snapshots(Offset from, Offset to);

@@ -130,6 +130,7 @@ class Opener {
   Result<void> find_end();
   Result<void> recover(size_t first, Offset crc_from);
   Result<void> scan(size_t first, Offset crc_from);
+  Result<void> restore_snapshot();
   Result<bool> recover_segment(size_t n, Offset crc_from, ByteBuffer& window);
   Result<void> drop_from(size_t segment);
   Result<void> start_over_if_behind();
@@ -142,6 +143,7 @@ class Opener {
   io::Disk& disk_;
   std::vector<io::DirEntry> entries_;
   std::map<Offset, Found> found_;
+  bool new_folder_ = false;
   bool epochs_lost_ = false;
   Offset producers_from_{0};  // batches below are in the producer snapshot already
   bool cut_ = false;          // recovery has removed something
@@ -156,6 +158,7 @@ Result<void> Opener::list() {
     if (entries.error().kind != Errc::kNotFound) return std::unexpected(entries.error());
     if (auto r = disk_.make_directory(log_.context.folder); !r) return r;
     log_.parent_unsynced = true;
+    new_folder_ = true;
     entries_.clear();
     return {};
   }
@@ -295,7 +298,9 @@ Result<void> Opener::load_segments() {
       if (auto r = remove(file_name(base, suffix)); !r) return r;
     }
   }
-  if (log_.segments.empty()) return log_.add_segment(options_.start);
+  if (!log_.segments.empty()) return {};
+  if (auto r = log_.add_segment(options_.start, new_folder_); !r) return r;
+  log_.touched = false;  // a log that is never written to has nothing to finish but its indexes
   return {};
 }
 
@@ -393,6 +398,7 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
   log_.suspect_snapshot = *loaded;
   producers_from_ = loaded->value_or(log_.first_replayable());
   if (auto r = log_.replay_producers(producers_from_, log_.end); !r) return r;
+  if (auto r = restore_snapshot(); !r) return r;
   Offset trusted = std::max(log_.end, crc_from);
   if (auto r = log_.drop_snapshots(trusted + int64_t{1}, Offset(INT64_MAX)); !r) return r;
   ByteBuffer window(BatchScanner::kWindow);
@@ -416,6 +422,14 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
     if (!*whole) return drop_from(n + 1);
   }
   return {};
+}
+
+/// A segment's first snapshot may be lost; without it, what the producers did before would be
+/// forgotten once retention removes the segments before.
+Result<void> Opener::restore_snapshot() {
+  Segment& segment = *log_.segments[log_.floor_segment(log_.end)];
+  if (log_.producers.size() == 0 || segment.base() != log_.end) return {};
+  return log_.write_snapshot(log_.end);
 }
 
 /// False if something was cut off.
@@ -482,7 +496,7 @@ Result<void> Opener::start_over_if_behind() {
   log_.epochs.clear();
   log_.producers.clear();
   log_.end = log_.start;
-  return log_.add_segment(log_.start);
+  return log_.add_segment(log_.start, false);
 }
 
 Result<void> Opener::rebuild_epochs() {
@@ -540,6 +554,7 @@ Result<void> Opener::run() {
   // After a clean stop a log without any snapshot has no producers.
   if (!recovered_ && !(options_.clean && log_.snapshots.empty())) {
     if (auto r = log_.rebuild_producers(log_.end); !r) return r;
+    if (auto r = restore_snapshot(); !r) return r;
   }
   if (auto r = log_.drop_snapshots(log_.end + int64_t{1}, Offset(INT64_MAX)); !r) return r;
   log_.durable_end = options_.clean && !recovered_

@@ -22,10 +22,10 @@ uint64_t next_random(uint64_t& state) {
 
 // ---- rolling
 
-Result<void> Log::Impl::add_segment(Offset base) {
+Result<void> Log::Impl::add_segment(Offset base, bool new_folder) {
   for (std::string_view suffix : {kLogSuffix, kIndexSuffix, kTimeIndexSuffix, kTxnIndexSuffix}) {
     std::string leftover = path(file_name(base, suffix));
-    if (!context.disk.exists(leftover)) continue;
+    if (new_folder || !context.disk.exists(leftover)) continue;
     context.logger.warn("{} is in the way of a new segment and is removed", leftover);
     if (auto r = context.disk.remove(leftover); !r) return r;
   }
@@ -34,6 +34,7 @@ Result<void> Log::Impl::add_segment(Offset base) {
   segments.push_back(std::move(segment));
   recent.clear();
   folder_unsynced = true;
+  indexes_missing = true;
   touched = true;
   return {};
 }
@@ -47,7 +48,7 @@ Result<void> Log::Impl::roll_to(Offset base) {
   auto file = old.file();
   if (!file) return std::unexpected(file.error());
   if (auto r = write_snapshot(base); !r) return r;
-  if (auto r = add_segment(base); !r) return r;
+  if (auto r = add_segment(base, false); !r) return r;
   if (data_unsynced) files->push_back(std::move(*file));
   for (auto& f : *files) unsynced_files.push_back(std::move(f));
   data_unsynced = true;  // the new file itself
@@ -221,7 +222,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   i.start = i.end = i.durable_end = offset;
   i.generation++;
   i.data_unsynced = true;
-  if (auto r = i.add_segment(offset); !r) {
+  if (auto r = i.add_segment(offset, false); !r) {
     i.broken = true;
     return r;
   }
