@@ -292,6 +292,10 @@ void Connection::retire_answered() {
       } else if (request.answer_is_apart_) {
         out_.raw(request.answer_.view());
       }
+    }
+    if (closed_ || !request.has_answer_) {
+      record(request.api(), request.times_, request.times_.answered);
+    } else {
       out_times_.push_back({request.api(), request.times_});
     }
     head_ = request.next_;
@@ -393,19 +397,21 @@ io::Task<void> Connection::write_loop() {
 
 void Connection::record_sent() {
   const MonoNs now = home_.loop().clock().precise();
-  for (const Unsent& u : sending_times_) {
-    ServerMetrics::Api& api = home_.services().metrics.api(u.api);
-    auto between = [](MonoNs a, MonoNs b) {
-      return static_cast<uint64_t>(std::max<int64_t>(b - a, 0));
-    };
-    api.requests->add();
-    api.queue->record(between(u.times.received, u.times.started));
-    api.local->record(between(u.times.started, u.times.handled));
-    api.remote->record(between(u.times.handled, u.times.answered));
-    api.send->record(between(u.times.answered, now));
-    api.total->record(between(u.times.received, now));
-  }
+  for (const Unsent& u : sending_times_) record(u.api, u.times, now);
   sending_times_.clear();
+}
+
+void Connection::record(wire::ApiKey key, const RequestTimes& times, MonoNs sent) {
+  auto between = [](MonoNs a, MonoNs b) {
+    return static_cast<uint64_t>(std::max<int64_t>(b - a, 0));
+  };
+  ServerMetrics::Api& api = home_.services().metrics.api(key);
+  api.requests->add();
+  api.queue->record(between(times.received, times.started));
+  api.local->record(between(times.started, times.handled));
+  api.remote->record(between(times.handled, times.answered));
+  api.send->record(between(times.answered, sent));
+  api.total->record(between(times.received, sent));
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -434,6 +440,16 @@ void Connection::at_turn_end() {
   }
   if (input_ended_ && !closed_ && !head_ && !writing_ && unsent_bytes() == 0) close(close_reason_);
   maybe_finish();
+}
+
+void Connection::close_connection(std::string_view reason) {
+  if (closed_) return;
+  if (!std::exchange(input_ended_, true)) close_reason_ = reason;
+  home_.services().metrics.requests_refused.add();
+  drop_unstarted();
+  abandon_waiting();
+  // The reader may wait at the gate or in the socket: both end when the socket closes.
+  schedule_turn_end();
 }
 
 void Connection::close(std::string_view reason) {

@@ -46,7 +46,8 @@ class Connection final : public RequestOwner {
   void answered(Request& request) override;
   void order_released(Request& request) override;
   void frame_released(Request& request, size_t bytes) override;
-  void close_connection(std::string_view reason) override { close(reason); }
+  void close_connection(std::string_view reason) override;
+  void abort_connection(std::string_view reason) override { close(reason); }
   ConnectionInfo& info() override { return info_; }
 
  private:
@@ -99,6 +100,7 @@ class Connection final : public RequestOwner {
   bool take_output();
   io::Task<void> write_loop();
   void record_sent();
+  void record(wire::ApiKey key, const RequestTimes& times, MonoNs sent);
   uint64_t unsent_bytes() const;
 
   void schedule_turn_end();

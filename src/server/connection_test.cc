@@ -369,6 +369,31 @@ TEST_P(ConnectionTest, AnswersWhatCameBeforeARefusedFrame) {
   EXPECT_EQ(script_.started.size(), 1U);
 }
 
+TEST_P(ConnectionTest, AnswersWhatCameBeforeAMalformedRequestAndNothingBehindIt) {
+  TestClient client = start().connect();
+  wire::Writer all;
+  wire::encode_request_frame(all, wire::HeartbeatRequest(), 4, 1, "c");
+  all.raw(ByteBuffer{0, 0, 0, 10, 0, 12, 0, 0, 0, 0, 0, 2, 0xff, 0xff});  // no body
+  wire::encode_request_frame(all, wire::HeartbeatRequest(), 4, 3, "c");
+  client.send(all.take());
+  EXPECT_EQ(client.receive_id(), 1);
+  EXPECT_EQ(client.receive_id(), -1);
+  EXPECT_TRUE(client.closed_by_server());
+  EXPECT_EQ(script_.started, std::vector{1});
+}
+
+TEST_P(ConnectionTest, CountsRequestsThatHaveNoAnswer) {
+  TestClient client = start().connect();
+  wire::ProduceRequest no_acks;
+  no_acks.acks = 0;
+  for (int32_t id = 1; id <= 30; id++) {
+    client.send_request(no_acks, 9);
+    answer(id);
+  }
+  auto& count = *server_->metrics().api(wire::ApiKey::kProduce).requests;
+  EXPECT_TRUE(server_->run_until([&] { return count.value() == 30; }));
+}
+
 TEST_P(ConnectionTest, AnswersUnknownVersionsOfApiVersions) {
   TestClient client = start().connect();
   wire::Writer w;

@@ -78,8 +78,10 @@ void LoopServer::log_closed(const ConnectionInfo& info, std::string_view reason)
   if (!lines_.allow(loop().clock().now(), suppressed)) return;
   if (suppressed > 0)
     services_.logger.warn("{} more connections were closed like this", suppressed);
-  services_.logger.warn("closing the connection from {}:{} on {}: {}", info.peer.host,
-                        info.peer.port, info.listener->name, reason);
+  services_.logger.warn("closing the connection from {}:{} ({}) on {}: {}", info.peer.host,
+                        info.peer.port,
+                        info.software_name.empty() ? "unnamed client" : info.software_name,
+                        info.listener->name, reason);
 }
 
 void LoopServer::frame_taken(size_t bytes) {

@@ -18,6 +18,7 @@ void Request::malformed(const Error& error) {
 
 wire::Writer& Request::begin_response(int16_t body_version) {
   ODRADEK_CHECK(!answered_);
+  has_answer_ = true;
   wire::Writer& w = owner_->begin_answer(*this);
   mark_ = w.begin_frame();
   wire::ResponseHeader header;
@@ -31,8 +32,10 @@ void Request::end_response(wire::Writer& writer) {
   if (writer.error()) {
     // The connection's output is worthless now. An answer that its version cannot carry is ours to
     // repair: the line names it.
-    return close(fmt::format("cannot encode the answer of {} version {}: {}", wire::name(api()),
-                             version(), writer.error()->message));
+    const std::string reason = fmt::format("cannot encode the answer of {} version {}: {}",
+                                           wire::name(api()), version(), writer.error()->message);
+    finish();
+    return owner_->abort_connection(reason);
   }
   finish();
 }
@@ -93,7 +96,7 @@ void Request::reset() {
   times_ = {};
   on_abandon_ = nullptr;
   pins_ = 0;
-  answer_is_apart_ = started_ = released_ = answered_ = abandoned_ = false;
+  has_answer_ = answer_is_apart_ = started_ = released_ = answered_ = abandoned_ = false;
 }
 
 }  // namespace odradek::server

@@ -48,7 +48,7 @@ struct ConnectionInfo {
   uint64_t id = 0;
   const ListenerSpec* listener = nullptr;
   io::Endpoint peer;
-  // As the client told in ApiVersions 3+; empty before. For metrics and log lines only.
+  // As the client told in ApiVersions 3+; empty before. For log lines only.
   std::string software_name;
   std::string software_version;
 };
@@ -66,8 +66,10 @@ class RequestOwner {
   virtual void order_released(Request& request) = 0;
   /// The frame is not needed any more: `bytes` less are queued.
   virtual void frame_released(Request& request, size_t bytes) = 0;
-  /// Closes the connection and drops every answer that has not been sent.
+  /// Sends the answers that are ready, then closes. Nothing more is read or started.
   virtual void close_connection(std::string_view reason) = 0;
+  /// Closes at once; the output is worthless.
+  virtual void abort_connection(std::string_view reason) = 0;
   /// For ApiVersions to note the client's name.
   virtual ConnectionInfo& info() = 0;
 };
@@ -131,7 +133,7 @@ class Request {
   void respond_body(ByteView body);
   /// There is no answer (Produce with acks=0).
   void respond_nothing();
-  /// Gives up the connection; `reason` is logged (rate limited).
+  /// Gives up the connection once earlier answers are sent; `reason` is logged (rate limited).
   void close(std::string_view reason);
   bool is_answered() const { return answered_; }
   /// Holds memory that the answer's record pieces point to until the answer has been sent. Call it
@@ -179,6 +181,7 @@ class Request {
   RequestTimes times_{};
   int pins_ = 0;  // by the queue, by its handler; 0: back to the pool
   std::move_only_function<void()> on_abandon_;
+  bool has_answer_ = false;
   bool answer_is_apart_ = false;
   bool started_ = false;
   bool released_ = false;
