@@ -66,6 +66,7 @@ io::Task<Result<void>> Lifecycle::register_broker() {
     feature.min_supported_version = f.min;
     feature.max_supported_version = f.max;
   }
+  request.rack = std::nullopt;
   if (registration_.rack) request.rack = *registration_.rack;
   for (const Uuid& id : registration_.directories) request.log_dirs.add(arena, id);
   request.previous_broker_epoch = registration_.previous_epoch.value;

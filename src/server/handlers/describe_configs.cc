@@ -4,6 +4,7 @@
 // - Values of sensitive settings are never told.
 // - A broker answers for itself and for the dynamic defaults of all ("").
 // - An empty list of keys means all, like null.
+// - Without an error the message is empty, not null, as Apache writes it.
 #include <vector>
 
 #include "metadata/broker_config.h"

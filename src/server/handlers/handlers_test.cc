@@ -398,6 +398,7 @@ TEST_F(HandlersTest, DescribeConfigsOfATopicAndOfNone) {
   ASSERT_EQ(answer->results.size(), 2U);
   ASSERT_EQ(answer->results[0].configs.size(), 1U);
   EXPECT_EQ(answer->results[0].configs[0].value, "604800000");
+  EXPECT_EQ(answer->results[0].error_message, "");
   EXPECT_EQ(answer->results[1].error_code, wire::wire_value(ErrorCode::kUnknownTopicOrPartition));
 }
 
