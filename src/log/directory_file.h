@@ -14,7 +14,13 @@ class DirectoryFile : public io::File {
   DirectoryFile(io::Disk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
 
   const std::string& path() const override { return path_; }
-  Result<void> sync() override { return disk_.sync_directory(path_); }
+  /// A directory that is gone, or has another name now, has been removed or set aside with its
+  /// partition meanwhile: nobody waits for its names.
+  Result<void> sync() override {
+    auto r = disk_.sync_directory(path_);
+    if (!r && r.error().kind == Errc::kNotFound) return {};
+    return r;
+  }
 
   Result<size_t> read(uint64_t, MutableBytes) override { return refuse(); }
   Result<void> write(uint64_t, std::span<const ByteView>) override { return refuse(); }

@@ -219,8 +219,10 @@ SyncTicket Log::take_unsynced() {
                     .generation = i.generation,
                     .epoch_version = i.epoch_version_written};
   i.unsynced_files.clear();
-  if (i.data_unsynced && !i.broken) {
-    if (auto file = i.active().file()) ticket.files.push_back(std::move(*file));
+  if (i.data_unsynced && !i.segments.empty()) {
+    auto file = i.active().file();
+    ODRADEK_CHECK(file);  // it is open: something was written to it
+    ticket.files.push_back(std::move(*file));
   }
   if (i.folder_unsynced) {
     ticket.files.push_back(std::make_shared<DirectoryFile>(i.context.disk, i.context.folder));

@@ -262,6 +262,16 @@ TEST(Log, SyncTicketsMoveTheDurableEnd) {
   EXPECT_EQ(read_all(*again, Offset(0)).size(), 2u);
 }
 
+TEST(Log, APartitionThatIsSetAsideDuringASyncIsNoDiskError) {
+  sim::MemoryDisk disk;
+  auto log = open_or_die(options_for(disk));
+  append(*log, make_batch({}));
+  SyncTicket ticket = log->take_unsynced();
+  log.reset();
+  ASSERT_TRUE(disk.rename("/data/t-0", "/data/t-0.00000000000000000000000000000001-delete"));
+  for (auto& file : ticket.files) EXPECT_TRUE(file->sync()) << file->path();
+}
+
 TEST(Log, RecoveryPointWaitsForTheEpochFile) {
   sim::MemoryDisk disk;
   auto log = open_or_die(options_for(disk));
