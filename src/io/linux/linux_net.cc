@@ -146,6 +146,14 @@ class Stream : public std::enable_shared_from_this<Stream> {
     return by_sendfile(chain_->pieces()[index_]) ? send_file(result) : send_memory(result);
   }
 
+  static ssize_t send_parts(int fd, std::span<iovec> parts, int flags) {
+    if (parts.size() == 1) return ::send(fd, parts[0].iov_base, parts[0].iov_len, flags);
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    return ::sendmsg(fd, &message, flags);
+  }
+
   Sent send_memory(Result<void>& result) {
     const std::vector<Piece>& pieces = chain_->pieces();
     std::array<iovec, kPiecesPerCall> parts;
@@ -168,11 +176,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
       parts[count++] = {const_cast<uint8_t*>(bytes), length};
       total += length;
     }
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = count;
-    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (i < pieces.size() ? MSG_MORE : 0);
-    ssize_t n = ::sendmsg(socket_.native_handle(), &message, flags);
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (i < pieces.size() ? MSG_MORE : 0);
+    const ssize_t n = send_parts(socket_.native_handle(), {parts.data(), count}, flags);
     if (n < 0) return failed(errno, result);
     advance(static_cast<uint64_t>(n));
     return static_cast<uint64_t>(n) < total ? Sent::kBlocked : Sent::kSome;
