@@ -106,6 +106,14 @@ Result<void> write_text_file(io::Disk& disk, const std::string& path, std::strin
   return durable ? disk.sync_directory(parent_folder(path)) : Result<void>{};
 }
 
+Result<void> make_durable_directory(io::Disk& disk, const std::string& path) {
+  if (disk.exists(path)) return {};
+  const std::string parent = parent_folder(path);
+  if (auto r = make_durable_directory(disk, parent); !r) return r;
+  if (auto r = disk.make_directory(path); !r) return r;
+  return disk.sync_directory(parent);
+}
+
 // ---- checkpoints
 
 std::string_view file_name(CheckpointKind kind) {

@@ -39,7 +39,7 @@ Result<std::vector<Opened>> lock_all(io::Io& io, const std::vector<std::string>&
                     fmt::format("log directory {} does not exist. Run `odradek format --config "
                                 "FILE --standalone` first, or check that the disk is mounted",
                                 path));
-      if (auto r = io.disk().make_directory(path); !r)
+      if (auto r = log::make_durable_directory(io.disk(), path); !r)
         return std::unexpected(in_directory(path, r.error()));
     }
     auto dir = log::LogDir::open(io.disk(), path, logger.named("log"));

@@ -126,6 +126,7 @@ io::Task<Result<void>> Node::start_all() {
   if (auto r = co_await lifecycle_->register_broker(); !r) co_return r;
   if (auto r = co_await load_partitions(); !r) co_return r;
   follow_metadata();
+  co_await found_is_durable();
   if (auto r = co_await lifecycle_->become_unfenced(); !r) co_return r;
   co_return server_->listen(specs_);
 }
@@ -277,6 +278,19 @@ void Node::follow_metadata() {
     const auto post = [p](std::move_only_function<void()> f) { p->loop.post(std::move(f)); };
     post([p, first] { p->follow(first); });
     publisher.subscribe(post, [p](const metadata::Publication& next) { p->follow(next); });
+  }
+}
+
+/// What recovery found may be in the page cache only. Readers must not see it before it is durable,
+/// and clients not a high watermark below the one they know: so nobody is served before.
+io::Task<void> Node::found_is_durable() {
+  for (auto& part : parts_) {
+    io::Completion<bool> durable;
+    part->loop.post([this, p = part.get(), &durable] {
+      p->shard.when_durable(
+          [this, &durable] { loop_.post([&durable] { durable.complete(true); }); });
+    });
+    co_await durable;
   }
 }
 

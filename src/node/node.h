@@ -78,6 +78,7 @@ class Node {
   void make_loops();
   io::Task<Result<void>> load_partitions();
   void follow_metadata();
+  io::Task<void> found_is_durable();
   Registration registration() const;
   void fatal(const Error& error);
 

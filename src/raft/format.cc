@@ -98,7 +98,7 @@ Result<void> format(io::Disk& disk, io::Random& random, WallMs now, const Format
   auto plan = make_plan(disk, random, options);
   if (!plan) return std::unexpected(plan.error());
   for (const auto& [directory, id] : plan->directories) {
-    if (auto r = disk.make_directory(directory); !r) return r;
+    if (auto r = log::make_durable_directory(disk, directory); !r) return r;
     if (auto r = write_bootstrap(disk, directory, now, options.bootstrap); !r) return r;
     if (directory == options.metadata_directory && options.voters)
       if (auto r = write_first_voters(disk, directory, id, now, options); !r) return r;

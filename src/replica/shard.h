@@ -73,6 +73,9 @@ class Shard {
   void apply(const metadata::Publication& publication);
   /// The broker's own settings have changed: topics without overrides change too.
   void resolve_all(const metadata::Image& image);
+  /// Calls back when all that was found at start is durable, so that high watermarks do not begin
+  /// behind where clients saw them. After the first `apply`, before anybody is served; once.
+  void when_durable(io::Callback callback) { sync_group_.when_idle(std::move(callback)); }
   /// Everybody who waits is answered NOT_LEADER_OR_FOLLOWER; then syncs and closes all logs and
   /// reports their checkpoints to LogDirs. `done` when that is over, with the first error.
   void close(std::move_only_function<void(Result<void>)> done);

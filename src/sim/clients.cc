@@ -192,6 +192,7 @@ io::Task<Fetched> fetch(
   request.min_bytes = 1;
   request.max_bytes = rng.one_in(4) ? 10'000 : 10'000'000;
   const std::vector<KnownTopic> topics = world.topics;
+  std::map<History::Partition, int64_t> floors;
   for (const KnownTopic& t : topics) {
     auto& topic = request.topics.add(arena);
     topic.topic = t.name;
@@ -200,6 +201,7 @@ io::Task<Fetched> fetch(
       auto& partition = topic.partitions.add(arena);
       partition.partition = i;
       partition.fetch_offset = positions[{t.name, i}];
+      floors[{t.name, i}] = world.history.known_high_watermark({t.name, i});
       partition.partition_max_bytes = rng.one_in(4) ? 1'000 : 1'000'000;
     }
   }
@@ -227,7 +229,7 @@ io::Task<Fetched> fetch(
         (void)may_retry(world, what.c_str(), p.error_code);
         continue;
       }
-      world.history.high_watermark(at, p.high_watermark);
+      world.history.high_watermark(at, p.high_watermark, floors[at]);
       fetched.high_watermarks[at] = p.high_watermark;
       if (!p.records) continue;
       ByteBuffer bytes;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace odradek::sim {
 
 void History::fail(std::string what) {
@@ -52,12 +54,12 @@ void History::observed(const Partition& at, int64_t offset, const std::string& v
   promise(at, partitions_[at].promised, offset, value, "was seen by a consumer");
 }
 
-void History::high_watermark(const Partition& at, int64_t offset) {
-  int64_t& known = partitions_[at].high_watermark;
-  if (offset < known) {
-    fail(fmt::format("{}: the high watermark went from {} back to {}", at.text(), known, offset));
+void History::high_watermark(const Partition& at, int64_t offset, int64_t floor) {
+  if (offset < floor) {
+    fail(fmt::format("{}: the high watermark went from {} back to {}", at.text(), floor, offset));
   }
-  known = offset;
+  int64_t& known = partitions_[at].high_watermark;
+  known = std::max(known, offset);
 }
 
 void History::power_lost() {

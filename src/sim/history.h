@@ -31,7 +31,11 @@ class History {
   void acked(const Partition& at, int64_t offset, const std::string& producer,
              const std::string& value, Acks acks);
   void observed(const Partition& at, int64_t offset, const std::string& value);
-  void high_watermark(const Partition& at, int64_t offset);
+  /// The highest one that anybody has seen so far.
+  int64_t known_high_watermark(const Partition& at) { return partitions_[at].high_watermark; }
+  /// What an answer said; `floor` is known_high_watermark from before its request was sent
+  /// (answers of different connections may overtake each other).
+  void high_watermark(const Partition& at, int64_t offset, int64_t floor);
   /// Records that were acknowledged with acks=1 so far may be gone, if nobody saw them.
   void power_lost();
   /// `values` is all of a partition, from offset 0.

@@ -18,7 +18,8 @@ TEST(History, AcceptsWhatIsConsistent) {
   h.acked(kP, 0, "p", "p.0", Acks::kAll);
   h.acked(kP, 1, "q", "q.0", Acks::kOne);
   h.observed(kP, 0, "p.0");
-  h.high_watermark(kP, 1);
+  h.high_watermark(kP, 1, 0);
+  EXPECT_EQ(h.known_high_watermark(kP), 1);
   h.power_lost();
   h.acked(kP, 1, "p", "p.1", Acks::kAll);
   h.check_all(kP, {"p.0", "p.1", "unknown"});
@@ -69,12 +70,14 @@ TEST(History, NoticesABrokenOrder) {
 
 TEST(History, NoticesAHighWatermarkThatGoesBack) {
   History h;
-  h.high_watermark(kP, 5);
+  h.high_watermark(kP, 5, 0);
+  h.high_watermark(kP, 3, 2);
+  EXPECT_EQ(h.failure(), std::nullopt);
   h.power_lost();
-  h.high_watermark(kP, 4);
+  h.high_watermark(kP, 4, h.known_high_watermark(kP));
   EXPECT_THAT(h.failure(), Optional(HasSubstr("from 5 back to 4")));
   History missing;
-  missing.high_watermark(kP, 2);
+  missing.high_watermark(kP, 2, 0);
   missing.check_all(kP, {"a"});
   EXPECT_THAT(missing.failure(), Optional(HasSubstr("1 records, but the high watermark was 2")));
 }

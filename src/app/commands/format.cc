@@ -91,7 +91,8 @@ void format(Cli& cli, const FormatArguments& args) {
   auto options = options_of(args, *loaded->config);
   if (!options) return report(cli, options.error().message);
   for (const auto& directory : options->directories) {
-    if (auto r = io.disk().make_directory(directory); !r) return report(cli, r.error().message);
+    if (auto r = log::make_durable_directory(io.disk(), directory); !r)
+      return report(cli, r.error().message);
   }
   auto r = raft::format(io.disk(), loop.random(), loop.clock().wall(), *options);
   if (!r) {

@@ -151,7 +151,7 @@ class PowerLoss {
     if (machine_.up()) power ? machine_.power_loss() : machine_.kill();
     line(power ? "power loss" : "kill");
     if (power) world_.history.power_lost();
-    node_.reset();
+    abandon_node();
     machine_.restart();
   }
 
@@ -163,8 +163,8 @@ class PowerLoss {
     if (!sim_.run_until([&] { return stopped || failed(); }, kPatience)) {
       fail("the node does not stop");
     }
-    machine_.kill();
     node_.reset();
+    machine_.kill();
     machine_.restart();
   }
 
@@ -194,9 +194,12 @@ class PowerLoss {
     outcome_.virtual_ms = sim_.now().value / 1'000'000;
     machine_.kill();
     clients_.kill();
-    node_.reset();
+    abandon_node();
     return outcome_;
   }
+
+  /// As when a process dies: no destructor runs. The memory is lost.
+  void abandon_node() { (void)node_.release(); }
 
   Simulation sim_;
   Lines lines_;
