@@ -288,7 +288,7 @@ void Driver::failed(const Error& error) {
   listener_.on_failed(error);
 }
 
-Result<void> Driver::read_committed(const BatchSink& snapshot, const BatchSink& log) const {
+Result<void> Driver::read_all(const BatchSink& snapshot, const BatchSink& log) const {
   Offset from{0};
   if (!snapshots_.empty() && snapshots_.back().end > Offset(0)) {
     auto content =
@@ -296,7 +296,7 @@ Result<void> Driver::read_committed(const BatchSink& snapshot, const BatchSink& 
     if (!content) return std::unexpected(content.error());
     from = snapshots_.back().end;
   }
-  auto end = read_log(*log_, from, committed(), log);
+  auto end = read_log(*log_, from, log_->end(), log);
   if (!end) return std::unexpected(end.error());
   return {};
 }

@@ -105,9 +105,10 @@ class Driver {
   }
   size_t batch_bytes_max() const { return kBatchBytesMax; }
 
-  /// Reads everything committed once more, for a machine that starts anew: the batches of the
-  /// newest snapshot (their offsets count from 0), then those of the log behind it.
-  Result<void> read_committed(const BatchSink& snapshot, const BatchSink& log) const;
+  /// Reads everything appended once more, for a machine that starts anew after a failed append: the
+  /// batches of the newest snapshot (their offsets count from 0), then those of the log behind it,
+  /// committed or not: nothing of an only voter's log is ever taken back.
+  Result<void> read_all(const BatchSink& snapshot, const BatchSink& log) const;
 
   // ---- snapshots
   /// Makes calls produce framed records.

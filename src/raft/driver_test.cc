@@ -157,7 +157,7 @@ TEST_F(DriverTest, CommitsAfterTheSyncAndReplaysAfterARestart) {
   EXPECT_EQ(driver->end(), Offset(8)) << "one LeaderChange, the voters are there already";
   std::vector<std::string> again;
   const auto none = [](const Batch&) { return Result<void>(); };
-  ASSERT_TRUE(driver->read_committed(none, [&](const Batch& b) -> Result<void> {
+  ASSERT_TRUE(driver->read_all(none, [&](const Batch& b) -> Result<void> {
     for (ByteView v : b.values) again.emplace_back(as_text(v));
     return {};
   }));

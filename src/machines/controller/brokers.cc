@@ -320,8 +320,8 @@ wire::UnregisterBrokerResponse unregister_broker(Context& context,
   const Broker* broker = context.image.broker(id);
   if (broker == nullptr) {
     response.error_code = wire_value(ErrorCode::kBrokerIdNotRegistered);
-    response.error_message = context.arena.copy(
-        fmt::format("Broker ID {} is not currently registered", request.broker_id));
+    response.error_message =
+        context.keep(fmt::format("Broker ID {} is not currently registered", request.broker_id));
     return response;
   }
   change_partitions(context, Touched::kInIsr, id, {.leaves = id});

@@ -141,6 +141,27 @@ TEST(BrokerHeartbeat, ALoneBrokerAfterACrash) {
   EXPECT_EQ(c.partition("t").recovery, metadata::RecoveryState::kRecovering);
 }
 
+// As Apache Kafka 4.3.1 writes them after a kill -9: its controller does not know that the broker
+// is dead and waits for the session.
+TEST(BrokerHeartbeat, ABrokerThatCrashedAndComesBackAfterItsSession) {
+  TestController c;
+  c.add_broker(2);
+  c.create("t");
+  const auto change = [&](std::string_view what) {
+    return R"(PartitionChangeRecord v2 {"partitionId":0,"topicId":")" +
+           c.image().topic("t")->id.to_string() + "\"," + std::string(what) + "}";
+  };
+  c.fire("session/2");
+  EXPECT_EQ(c.lines()[0],
+            change(R"("isr":[],"leader":-1,"eligibleLeaderReplicas":[2],"lastKnownElr":[2])"));
+  const BrokerEpoch epoch = c.register_broker(2, test_uuid(22), -1);
+  ASSERT_EQ(c.lines().size(), 2U);
+  EXPECT_EQ(c.lines()[0], change(R"("eligibleLeaderReplicas":[])"));
+  c.heartbeat(2, epoch);
+  EXPECT_EQ(c.lines()[1],
+            change(R"("isr":[2],"leader":2,"leaderRecoveryState":1,"lastKnownElr":[])"));
+}
+
 TEST(BrokerHeartbeat, WithoutElrTheLastMemberStaysInTheIsr) {
   TestController c({}, 0);
   c.add_broker(1);

@@ -108,6 +108,14 @@ TEST(UpdateFeatures, UpAndDown) {
   EXPECT_EQ(update(c, "metadata.version", 31).substr(0, 22), "INVALID_UPDATE_VERSION");
 }
 
+TEST(UpdateFeatures, LevelsThatNeedEachOtherComeTogether) {
+  TestController c;
+  EXPECT_EQ(update(c, "share.version", 0, 2), "NONE");
+  EXPECT_EQ(update(c, "streams.version", 0, 2), "NONE");
+  EXPECT_EQ(update(c, "metadata.version", 27, 2).substr(0, 22), "INVALID_UPDATE_VERSION")
+      << "4.3 changed metadata";
+}
+
 TEST(UpdateFeatures, OneRefusalRefusesAll) {
   TestController c;
   wire::UpdateFeaturesRequest request;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -50,6 +51,8 @@ ApiError api_error(wire::ErrorCode code, fmt::format_string<A...> f, A&&... args
 }
 
 struct Context {
+  static constexpr size_t kTextMax = 8192;
+
   const metadata::Image& image;
   const ControllerSettings& settings;
   const std::map<BrokerId, Offset>& registered_at;
@@ -67,10 +70,13 @@ struct Context {
   void add(const T& record, int16_t record_version) {
     records.push_back(metadata::Record::of(record, record_version));
   }
-  /// Text that lives until the answer is encoded.
+  /// Text that lives until the answer is encoded. It may quote what the request says, so it is cut
+  /// where an answer could not hold it.
   std::optional<std::string_view> keep(const std::optional<std::string>& text) {
     if (!text) return std::nullopt;
-    return arena.copy(*text);
+    size_t size = std::min(text->size(), kTextMax);
+    while (size < text->size() && size > 0 && ((*text)[size] & 0xC0) == 0x80) size--;  // UTF-8
+    return arena.copy(std::string_view(*text).substr(0, size));
   }
 };
 

@@ -50,8 +50,19 @@ std::optional<FeatureUpgrade> upgrade_type(
   return static_cast<FeatureUpgrade>(update.upgrade_type);
 }
 
+// The levels as they would be after all other updates: features depend on each other, and one
+// request may raise several.
+metadata::Image with_others(const metadata::Image& image,
+                            const wire::UpdateFeaturesRequest& request, std::string_view feature) {
+  metadata::Image out = image;
+  for (const auto& update : request.feature_updates)
+    if (update.feature != feature)
+      out.features[std::string(update.feature)] = update.max_version_level;
+  return out;
+}
+
 // Why an update is refused; nothing when its records have been added.
-std::optional<std::string> update_one(Context& context,
+std::optional<std::string> update_one(Context& context, const wire::UpdateFeaturesRequest& request,
                                       const wire::UpdateFeaturesRequest::FeatureUpdateKey& update,
                                       int16_t version) {
   const int16_t level = update.max_version_level;
@@ -64,7 +75,9 @@ std::optional<std::string> update_one(Context& context,
   if (update.feature == metadata::kKraftVersion)
     return fmt::format("Invalid update version {} for feature {}. This quorum cannot change it.",
                        level, update.feature);
-  if (auto r = metadata::check_feature_update(context.image, update.feature, level, *type); !r)
+  if (auto r = metadata::check_feature_update(with_others(context.image, request, update.feature),
+                                              update.feature, level, *type);
+      !r)
     return r.error().message;
   if (update.feature == metadata::kElrVersion && level > 0 && !context.image.elr_enabled())
     prepare_elr(context);
@@ -83,11 +96,11 @@ wire::UpdateFeaturesResponse update_features(Context& context,
   wire::UpdateFeaturesResponse response;
   response.error_message = std::nullopt;
   for (const auto& update : request.feature_updates) {
-    auto why = update_one(context, update, version);
+    auto why = update_one(context, request, update, version);
     if (!why) continue;
     context.records.clear();
     response.error_code = wire_value(ErrorCode::kInvalidUpdateVersion);
-    response.error_message = context.arena.copy(
+    response.error_message = context.keep(
         "The update failed for all features since the following feature had an error: " + *why);
     return response;
   }

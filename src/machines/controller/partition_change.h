@@ -25,6 +25,8 @@ class PartitionChange {
   /// `may_lead` defaults to: active, and the replica's directory is online.
   PartitionChange(const Context& context, const metadata::Topic& topic, int32_t index,
                   MayLead may_lead = {});
+  PartitionChange(const PartitionChange&) = delete;
+  PartitionChange& operator=(const PartitionChange&) = delete;
 
   PartitionChange& isr(std::vector<BrokerId> target) {
     isr_ = std::move(target);

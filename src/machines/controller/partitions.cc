@@ -62,6 +62,10 @@ ApiError grow(Context& context, const CreatePartitionsTopic& asked) {
     return api_error(ErrorCode::kInvalidPartitions,
                      "The topic {} currently has {} partition(s); {} would not be an increase.",
                      asked.name, now, asked.count);
+  const metadata::Partition* first = topic->partition(0);
+  if (first == nullptr || first->replicas.empty())
+    return api_error(ErrorCode::kUnknownServerError,
+                     "Invalid state: topic {} appears to have no partitions.", asked.name);
   const int32_t additional = asked.count - now;
   if (asked.assignments && asked.assignments->size() != static_cast<size_t>(additional))
     return api_error(ErrorCode::kInvalidReplicaAssignment,
@@ -69,7 +73,7 @@ ApiError grow(Context& context, const CreatePartitionsTopic& asked) {
                      "specified.",
                      additional, asked.assignments->size());
   if (static_cast<size_t>(additional) > kRecordsMax) return too_many_records();
-  const size_t replicas_each = topic->partition(0)->replicas.size();
+  const size_t replicas_each = first->replicas.size();
   if (asked.assignments) return add_assigned(context, *topic, asked, now, replicas_each);
   return add_placed(context, *topic, now, additional, replicas_each);
 }

@@ -113,6 +113,14 @@ TEST(CreateTopics, NamesThatAreRefused) {
   EXPECT_EQ(c.image().topics_by_name.size(), 2U);
 }
 
+TEST(CreateTopics, ANameOfTheLongestStringIsAnswered) {
+  TestController c;
+  const std::string name = std::string(32'766, 'x') + "/";
+  const auto response = c.create(name);
+  EXPECT_EQ(response.topics[0].name, name);
+  EXPECT_EQ(error_text(response.topics[0]).substr(0, 23), "INVALID_TOPIC_EXCEPTION");
+}
+
 TEST(CreateTopics, CountsThatAreRefused) {
   TestController c({{"num.partitions", "4"}});
   c.add_broker(1);
