@@ -28,7 +28,7 @@ Result<void> ControllerHost::open() {
   driver_ = std::move(*driver);
   runtime_ = std::make_unique<Runtime>(
       *driver_, host_, [this] { return std::make_unique<machines::Controller>(settings_); },
-      [this](const Error& error) { on_failed(error); });
+      [this](const Error& error) { on_append_failed(error); });
   return {};
 }
 
@@ -50,10 +50,11 @@ void ControllerHost::begin_snapshot() {
 Result<void> ControllerHost::end_snapshot(raft::SnapshotId id, WallMs last_timestamp) {
   in_snapshot_ = false;
   const Offset last = id.end - int64_t{1};
-  for (const auto& record : snapshot_) runtime_->load(last, record);
-  auto r = loader_.snapshot(snapshot_, {last, id.epoch, last_timestamp});
+  const auto records = std::move(snapshot_);
   snapshot_ = {};
-  return r;
+  if (auto r = loader_.snapshot(records, {last, id.epoch, last_timestamp}); !r) return r;
+  for (const auto& record : records) runtime_->load(last, record);
+  return {};
 }
 
 Result<void> ControllerHost::on_batch(const raft::Batch& batch) {
@@ -68,12 +69,15 @@ Result<void> ControllerHost::on_batch(const raft::Batch& batch) {
     for (auto& r : records) snapshot_.push_back(std::move(r));
     return {};
   }
+  // The loader first: it refuses what this build cannot read, where the controller would have to
+  // give up on the spot.
+  if (auto r = loader_.batch(records, {batch.last, batch.epoch, batch.appended}); !r) return r;
   // What is appended while the controller is active it has replayed already.
   if (runtime_->state() == machines::RuntimeState::kLoading) {
     for (size_t i = 0; i < records.size(); i++)
       runtime_->load(batch.base + static_cast<int64_t>(i), records[i]);
   }
-  return loader_.batch(records, {batch.last, batch.epoch, batch.appended});
+  return {};
 }
 
 void ControllerHost::on_leader(LeaderEpoch) { runtime_->loaded(); }
@@ -99,6 +103,35 @@ void ControllerHost::on_snapshot_due() {
 void ControllerHost::on_failed(const Error& error) {
   logger_.error("the metadata log cannot go on: {}", error.message);
   on_fatal_(error);
+}
+
+// The log is as it was (a full disk, as a rule), but the controller knew records that are in no log
+// and is gone. Another one reads what there is.
+void ControllerHost::on_append_failed(const Error& error) {
+  logger_.error("metadata could not be written: {}", error.message);
+  loop_.post([this] { reload(); });
+}
+
+void ControllerHost::reload() {
+  if (runtime_->state() != machines::RuntimeState::kFailed) return;
+  runtime_->start_loading();
+  if (auto r = load_again(); !r) return on_failed(r.error());
+  runtime_->loaded();
+}
+
+Result<void> ControllerHost::load_again() {
+  const auto load = [this](const raft::Batch& batch, bool snapshot) -> Result<void> {
+    Offset offset = snapshot ? driver_->snapshots().back().end - int64_t{1} : batch.base;
+    for (ByteView value : batch.values) {
+      auto record = metadata::Record::from_value(value);
+      if (!record) return std::unexpected(record.error());
+      runtime_->load(offset, *record);
+      if (!snapshot) offset = offset + int64_t{1};
+    }
+    return {};
+  };
+  return driver_->read_all([&](const raft::Batch& b) { return load(b, true); },
+                           [&](const raft::Batch& b) { return load(b, false); });
 }
 
 void ControllerHost::submit(machines::ControllerRequest request, wire::ToController::Done done) {

@@ -71,6 +71,9 @@ class ControllerHost : private raft::Listener {
   void on_snapshot_due() override;
   void on_failed(const Error& error) override;
 
+  void on_append_failed(const Error& error);
+  void reload();
+  Result<void> load_again();
   void describe_quorum(const machines::ControllerRequest& request, wire::ToController::Done& done);
   void after_all_loops(io::Callback then);
 

@@ -9,13 +9,16 @@
 #include <filesystem>
 #include <fstream>
 
-#include "machines/controller/controller.h"
-#include "machines/runtime.h"
+#include "metadata/features.h"
 #include "metadata/image_records.h"
 #include "metadata/loader.h"
-#include "raft/driver.h"
+#include "node/controller_host.h"
 #include "raft/snapshot.h"
 #include "sim/sim_io.h"
+#include "wire/gen/broker_heartbeat.h"
+#include "wire/gen/broker_registration.h"
+#include "wire/gen/create_topics.h"
+#include "wire/gen/describe_quorum.h"
 #include "wire/gen/register_broker_record.h"
 #include "wire/gen/register_controller_record.h"
 #include "wire/record_batch.h"
@@ -129,107 +132,166 @@ TEST(ApacheMetadata, OurImageIsApachesAtEachOfItsSnapshots) {
   EXPECT_EQ(next, snapshots.size());
 }
 
-// A node's worth of driver, loader and controller.
-class Host : public raft::Listener, public machines::RuntimeHost {
- public:
-  explicit Host(sim::SimIo& io) : io_(io) {
+// The metadata side of a node, on that directory.
+struct NodeTest : ::testing::Test {
+  sim::Simulation sim{1};
+  sim::SimIo& io = sim.add_node("node1", 2);
+  std::unique_ptr<node::ControllerHost> host;
+  std::optional<Error> fatal;
+
+  NodeTest() { copy_directory(io.disk()); }
+  ~NodeTest() override { host.reset(); }
+
+  void start(uint64_t snapshot_bytes = 20 << 20) {
     auto config = metadata::BrokerConfig::load(metadata::BrokerConfig::standalone_properties());
-    settings_ = {"XDMpHncGTYq0X8WQIXQ0OQ", BrokerId(1), config->config, {}};
-    auto opened = raft::Driver::open({.io = &io,
-                                      .loop = &io.loop(0),
-                                      .directory = "/data",
-                                      .node = BrokerId(1),
-                                      .directory_id = kDirectory,
-                                      .listeners = {{"CONTROLLER", "127.0.0.1", 26092}}},
-                                     *this);
-    EXPECT_TRUE(opened) << opened.error().message;
-    driver = std::move(*opened);
-    runtime = std::make_unique<Runtime>(
-        *driver, *this, [this] { return std::make_unique<machines::Controller>(settings_); },
-        [](const Error& e) { ADD_FAILURE() << e.message; });
-    runtime->start_loading();
-    const auto r = driver->start();
-    EXPECT_TRUE(r) << r.error().message;
+    host = std::make_unique<node::ControllerHost>(
+        io,
+        raft::DriverOptions{.io = &io,
+                            .loop = &io.loop(0),
+                            .directory = "/data",
+                            .node = BrokerId(1),
+                            .directory_id = kDirectory,
+                            .listeners = {{"CONTROLLER", "127.0.0.1", 26092}},
+                            .snapshot_bytes = snapshot_bytes},
+        machines::ControllerSettings{"XDMpHncGTYq0X8WQIXQ0OQ", BrokerId(1), config->config, {}},
+        [this](const Error& error) { fatal = error; }, Logger());
+    auto r = host->open();
+    ASSERT_TRUE(r) << r.error().message;
+    r = host->start();
+    ASSERT_TRUE(r) << r.error().message;
+  }
+  const metadata::Image& image() { return *host->publisher().current(); }
+  std::vector<std::string> image_lines() { return sorted_lines(metadata::to_records(image())); }
+
+  template <class Response, class Request>
+  Result<Response> ask(const Request& request, int16_t version) {
+    wire::Writer writer;
+    request.encode(writer, version);
+    std::optional<Result<ByteBuffer>> answer;
+    host->submit({static_cast<wire::ApiKey>(Request::kApiKey), version, writer.take()},
+                 [&](Result<ByteBuffer> r) { answer = std::move(r); });
+    EXPECT_TRUE(sim.run_until([&] { return answer.has_value(); }, Millis(1000)));
+    if (!*answer) return std::unexpected(answer->error());
+    kept.push_back(std::move(**answer));
+    Response response;
+    wire::Reader reader(kept.back(), arena);
+    EXPECT_TRUE(response.decode(reader, version));
+    return response;
+  }
+  // Registers and unfences the broker, as its own process would.
+  void join() {
+    wire::BrokerRegistrationRequest request;
+    request.broker_id = 1;
+    request.cluster_id = "XDMpHncGTYq0X8WQIXQ0OQ";
+    request.incarnation_id = Uuid{1, 2};
+    request.listeners.add(arena) = {"PLAINTEXT", "127.0.0.1", 25092, 0};
+    for (const auto& f : metadata::supported_features())
+      request.features.add(arena) = {f.name, f.min, f.max};
+    request.rack = std::nullopt;
+    request.log_dirs.add(arena, kDirectory);
+    const auto registered = ask<wire::BrokerRegistrationResponse>(request, 4);
+    ASSERT_TRUE(registered);
+    ASSERT_EQ(registered->error_code, 0);
+    wire::BrokerHeartbeatRequest heartbeat;
+    heartbeat.broker_id = 1;
+    heartbeat.broker_epoch = registered->broker_epoch;
+    heartbeat.current_metadata_offset = image().provenance.offset.value;
+    const auto beat = ask<wire::BrokerHeartbeatResponse>(heartbeat, 2);
+    ASSERT_TRUE(beat && !beat->is_fenced);
+  }
+  Result<wire::CreateTopicsResponse> create(std::string_view name, int32_t partitions = 1) {
+    wire::CreateTopicsRequest request;
+    auto& topic = request.topics.add(arena);
+    topic.name = name;
+    topic.num_partitions = partitions;
+    topic.replication_factor = 1;
+    return ask<wire::CreateTopicsResponse>(request, 7);
   }
 
-  void begin_snapshot() override { in_snapshot_ = true; }
-  Result<void> end_snapshot(raft::SnapshotId id, WallMs last_timestamp) override {
-    in_snapshot_ = false;
-    const Offset last = id.end - int64_t{1};
-    for (const auto& r : held_) runtime->load(last, r);
-    return loader_.snapshot(held_, {last, id.epoch, last_timestamp});
-  }
-  Result<void> on_batch(const raft::Batch& batch) override {
-    auto records = to_records(batch);
-    if (in_snapshot_) {
-      held_.insert(held_.end(), records.begin(), records.end());
-      return {};
-    }
-    if (runtime->state() == machines::RuntimeState::kLoading)
-      for (size_t i = 0; i < records.size(); i++)
-        runtime->load(batch.base + static_cast<int64_t>(i), records[i]);
-    return loader_.batch(records, {batch.last, batch.epoch, batch.appended});
-  }
-  void on_leader(LeaderEpoch) override { runtime->loaded(); }
-  void on_committed(Offset end) override {
-    if (auto publication = loader_.take()) image = publication->image;
-    runtime->committed(end);
-  }
-  void on_snapshot_due() override {}
-  void on_failed(const Error& error) override { ADD_FAILURE() << error.message; }
-
-  WallMs wall() override { return io_.loop(0).clock().wall(); }
-  uint64_t random() override { return io_.loop(0).random().next(); }
-  uint64_t start_timer(Millis after, Callback callback) override {
-    return static_cast<uint64_t>(io_.loop(0).timers().start(after, std::move(callback)));
-  }
-  void cancel_timer(uint64_t id) override {
-    io_.loop(0).timers().cancel(static_cast<io::TimerId>(id));
-  }
-  void at_turn_end(Callback callback) override { io_.loop(0).at_turn_end(std::move(callback)); }
-
-  using Runtime = machines::Runtime<machines::Controller, raft::Driver>;
-  std::unique_ptr<raft::Driver> driver;
-  std::unique_ptr<Runtime> runtime;
-  metadata::ImagePtr image;
-
- private:
-  sim::SimIo& io_;
-  machines::ControllerSettings settings_;
-  metadata::Loader loader_;
-  bool in_snapshot_ = false;
-  std::vector<metadata::Record> held_;
+  Arena arena;
+  std::vector<ByteBuffer> kept;
 };
+using ApacheNode = NodeTest;
 
-TEST(ApacheMetadata, ANodeGoesOnFromItsDirectory) {
-  sim::Simulation sim(1);
-  sim::SimIo& io = sim.add_node("node1", 1);
-  copy_directory(io.disk());
-  std::vector<std::string> before;
-  {
-    Host host(io);
-    EXPECT_EQ(host.driver->step().epoch(), LeaderEpoch(4)) << "Apache had three";
-    EXPECT_EQ(host.driver->end(), Offset(336)) << "one LeaderChange and nothing else";
-    before = sorted_lines(metadata::to_records(*host.image));
-    EXPECT_EQ(sorted_lines(metadata::to_records(host.runtime->machine().image())), before);
+TEST_F(ApacheNode, GoesOnInItsDirectory) {
+  start();
+  wire::DescribeQuorumRequest quorum;
+  auto& topic = quorum.topics.add(arena);
+  topic.topic_name = "__cluster_metadata";
+  topic.partitions.add(arena);
+  const auto described = ask<wire::DescribeQuorumResponse>(quorum, 2);
+  ASSERT_TRUE(described);
+  EXPECT_EQ(described->topics[0].partitions[0].leader_epoch, 4) << "Apache had three";
+  EXPECT_EQ(described->topics[0].partitions[0].high_watermark, 336)
+      << "one LeaderChange and nothing else";
+  join();
+  EXPECT_EQ(image().partition("plain", 0)->leader, BrokerId(1)) << "unfenced, it leads again";
+  ASSERT_EQ(create("ours")->topics[0].error_code, 0);
+  EXPECT_NE(image().topic("ours"), nullptr) << "answered after the image shows it";
+  const auto before = image_lines();
+  ASSERT_TRUE(host->close());
+  start();
+  EXPECT_EQ(image_lines(), before);
+}
 
-    // A snapshot of ours, of that image, is a snapshot to the reader.
-    const auto image = host.image;
-    host.driver->write_snapshot(image->provenance.offset, image->provenance.epoch,
-                                image->provenance.appended, [image](const auto& sink) {
-                                  metadata::for_each_record(*image, [&](const auto& record) {
-                                    sink(as_bytes(record.to_value()));
-                                  });
-                                });
-    sim.run_for(Millis(100));
-    const auto snapshots = raft::list_snapshots(io.disk(), kFolder).value();
-    ASSERT_EQ(snapshots.back().end, Offset(336));
-    EXPECT_EQ(sorted_lines(snapshot_records(io.disk(), snapshots.back())), before);
-    ASSERT_TRUE(host.driver->close());
-  }
-  Host again(io);
-  EXPECT_EQ(sorted_lines(metadata::to_records(*again.image)), before);
-  EXPECT_EQ(again.driver->step().epoch(), LeaderEpoch(5));
+TEST_F(ApacheNode, WritesSnapshotsThatReplaceTheLog) {
+  start(/*snapshot_bytes=*/2000);
+  join();
+  for (int i = 0; i < 20; i++)
+    ASSERT_EQ(create("topic-" + std::to_string(i))->topics[0].error_code, 0);
+  sim.run_for(Millis(200));
+  const auto snapshots = raft::list_snapshots(io.disk(), kFolder).value();
+  EXPECT_GT(snapshots.size(), 10U);
+  EXPECT_GT(snapshots.back().end, Offset(336));
+  const auto before = image_lines();
+  io.power_loss();
+  host.reset();
+  io.restart();
+  start();
+  EXPECT_EQ(image_lines(), before) << "all of it was answered";
+}
+
+TEST_F(ApacheNode, AFullDiskCostsTheRequestAndNothingElse) {
+  start();
+  join();
+  const auto before = image_lines();
+  io.disk().set_space(0);
+  const auto refused = create("too-much", 100);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Errc::kNoSpace);
+  sim.run_for(Millis(10));
+  EXPECT_EQ(image_lines(), before);
+  io.disk().set_space(uint64_t{1} << 40);
+  // The new controller has forgotten the topic that is in no log.
+  const auto created = create("too-much", 2);
+  ASSERT_TRUE(created) << created.error().message;
+  EXPECT_EQ(created->topics[0].error_code, 0);
+  EXPECT_EQ(image().topic("too-much")->partitions.size(), 2U);
+  EXPECT_FALSE(fatal);
+}
+
+TEST_F(ApacheNode, AFailedSyncIsTheEnd) {
+  start();
+  join();
+  io.disk().set_fault([](sim::DiskOp op, const std::string&) -> std::optional<Error> {
+    if (op == sim::DiskOp::kSync) return Error{Errc::kIo, "broken"};
+    return std::nullopt;
+  });
+  wire::Writer writer;
+  wire::CreateTopicsRequest request;
+  auto& topic = request.topics.add(arena);
+  topic.name = "never";
+  topic.num_partitions = 1;
+  topic.replication_factor = 1;
+  request.encode(writer, 7);
+  bool answered = false;
+  host->submit({wire::ApiKey::kCreateTopics, 7, writer.take()},
+               [&](Result<ByteBuffer> r) { answered = r.has_value(); });
+  sim.run_for(Millis(100));
+  ASSERT_TRUE(fatal);
+  EXPECT_EQ(fatal->message, "broken");
+  EXPECT_FALSE(answered);
+  EXPECT_EQ(image().topic("never"), nullptr);
 }
 
 }  // namespace
