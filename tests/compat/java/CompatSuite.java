@@ -123,7 +123,7 @@ public class CompatSuite {
         }
     }
 
-    static <T> T get(KafkaFuture<T> future) throws Exception { return future.get(20, TimeUnit.SECONDS); }
+    static <T> T get(KafkaFuture<T> future) throws Exception { return future.get(60, TimeUnit.SECONDS); }
 
     static String name(String stem) { return "java-" + stem + "-" + UUID.randomUUID().toString().substring(0, 8); }
 

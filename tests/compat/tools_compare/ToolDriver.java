@@ -21,7 +21,6 @@ public class ToolDriver {
         TOOLS.put("kafka-console-producer", tools + "ConsoleProducer");
         TOOLS.put("kafka-console-consumer", tools + "consumer.ConsoleConsumer");
         TOOLS.put("kafka-producer-perf-test", tools + "ProducerPerformance");
-        TOOLS.put("kafka-e2e-latency", tools + "EndToEndLatency");
         TOOLS.put("kafka-get-offsets", tools + "GetOffsetShell");
         TOOLS.put("kafka-features", tools + "FeatureCommand");
         TOOLS.put("kafka-metadata-quorum", tools + "MetadataQuorumCommand");

@@ -33,11 +33,10 @@ ALIKE = (
     (r'quorum-.*', r'\b\d{13}\b', 'TIME'),
     (r'quorum-.*', r'(HighWatermark: +|LeaderEpoch: +|ID\s+)\d+', r'\1N'),
     (r'perf-.*', r'records sent, .*', 'records sent, ...'),
-    (r'e2e', r'\d+\.\d+|= \d+', 'N'),
-    (r'e2e', r'(?m)^\d+\tN$', 'N N'),
     (r'offsets-max-timestamp', r'\d{13}', 'TIME'),
-    (r'log-dirs-all', r'"size":\d+', '"size":N'),
-    (r'log-dirs.*', r'"(total|usable)Bytes":\d+', r'"\1Bytes":N'),
+    (r'log-dirs-all', r'"size": \d+', '"size": N'),
+    (r'log-dirs.*', r'"(total|usable)Bytes": \d+', r'"\1Bytes": N'),
+    (r'wire-.*', r'"(errorMessage|documentation)": ".*"', r'"\1": "TEXT"'),
     (r'wire-.*', r'"(topicId|replicaDirectoryId|voterDirectoryId)": "[^"]*"', r'"\1": "ID"'),
     (r'wire-.*', r'"(producerId|finalizedFeaturesEpoch|highWatermark|logEndOffset|leaderEpoch|totalBytes|usableBytes|'
                  r'lastFetchTimestamp|lastCaughtUpTimestamp|lastTimestamp|sessionId)": -?[1-9]\d*', r'"\1": N'),
@@ -47,9 +46,10 @@ ALIKE = (
     (r'dump-.*', r'"(brokerEpoch|lastContainedLogTimestamp)":-?\d+', r'"\1":N'),
 )
 # Steps whose lines have no order: the tools print what they find in hash order.
-UNORDERED = re.compile(r'topics-describe.*|configs-topics-every|offsets-all|election-all|log-dirs.*')
+UNORDERED = re.compile(r'topics-describe.*|configs-topics-every|offsets-all|election-all')
 # Arrays in answers whose order means nothing and follows a hash map at Apache Kafka.
-HASHED = ('supportedFeatures', 'finalizedFeatures', 'configs', 'configResources', 'results', 'responses', 'apiKeys')
+HASHED = ('supportedFeatures', 'finalizedFeatures', 'configs', 'configResources', 'results', 'responses', 'apiKeys', 'partitions',
+          'topics')
 
 
 class Driver:
@@ -150,7 +150,7 @@ def wire_answer(text):
 
 def alike(step, text, directory):
     text = text.replace(directory, 'DIR')
-    if step.startswith('wire-'):
+    if step.startswith(('wire-', 'log-dirs')):
         text = wire_answer(text)
     if step.startswith('dump-metadata'):
         text = metadata_records(text)
