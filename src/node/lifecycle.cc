@@ -7,6 +7,7 @@
 #include "wire/errors.h"
 #include "wire/gen/broker_heartbeat.h"
 #include "wire/gen/broker_registration.h"
+#include "wire/gen/controller_registration.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
 
@@ -18,6 +19,25 @@ constexpr int16_t kHeartbeatVersion = 2;
 constexpr Millis kStartingInterval{10};
 constexpr int kRegistrationTries = 600;  // with kRetry: initial.broker.registration.timeout.ms
 constexpr Millis kRetry{100};
+
+// What the registrations of a broker and of a controller have in common.
+template <class Request>
+void describe_node(Arena& arena, const std::vector<metadata::Endpoint>& endpoints,
+                   Request& request) {
+  for (const auto& e : endpoints) {
+    auto& listener = request.listeners.add(arena);
+    listener.name = e.name;
+    listener.host = e.host;
+    listener.port = e.port;
+    listener.security_protocol = static_cast<int16_t>(e.protocol);
+  }
+  for (const auto& f : metadata::supported_features()) {
+    auto& feature = request.features.add(arena);
+    feature.name = f.name;
+    feature.min_supported_version = f.min;
+    feature.max_supported_version = f.max;
+  }
+}
 
 }  // namespace
 
@@ -47,27 +67,35 @@ io::Task<Result<ByteBuffer>> Lifecycle::ask(wire::ApiKey api, int16_t version, B
   co_return co_await done;
 }
 
+io::Task<Result<void>> Lifecycle::register_controller() {
+  Arena arena;
+  wire::ControllerRegistrationRequest request;
+  request.controller_id = registration_.node.value;
+  request.incarnation_id = registration_.incarnation;
+  describe_node(arena, registration_.controller_endpoints, request);
+  wire::Writer writer;
+  request.encode(writer, 0);
+  auto answer = co_await ask(wire::ApiKey::kControllerRegistration, 0, writer.take());
+  if (!answer) co_return std::unexpected(answer.error());
+  wire::Reader reader(*answer, arena);
+  wire::ControllerRegistrationResponse response;
+  if (auto r = response.decode(reader, 0); !r) co_return r;
+  const auto code = static_cast<wire::ErrorCode>(response.error_code);
+  // A metadata.version from before 3.7 knows no registrations of controllers.
+  if (code != wire::ErrorCode::kNone && code != wire::ErrorCode::kUnsupportedVersion)
+    co_return fail(Errc::kInvalid,
+                   "the registration of this controller: " + std::string(wire::name(code)));
+  co_return Result<void>{};
+}
+
 io::Task<Result<void>> Lifecycle::register_broker() {
   Arena arena;
   wire::BrokerRegistrationRequest request;
   request.broker_id = registration_.node.value;
   request.cluster_id = registration_.cluster_id;
   request.incarnation_id = registration_.incarnation;
-  for (const auto& e : registration_.endpoints) {
-    auto& listener = request.listeners.add(arena);
-    listener.name = e.name;
-    listener.host = e.host;
-    listener.port = e.port;
-    listener.security_protocol = static_cast<int16_t>(e.protocol);
-  }
-  for (const auto& f : metadata::supported_features()) {
-    auto& feature = request.features.add(arena);
-    feature.name = f.name;
-    feature.min_supported_version = f.min;
-    feature.max_supported_version = f.max;
-  }
-  request.rack = std::nullopt;
-  if (registration_.rack) request.rack = *registration_.rack;
+  describe_node(arena, registration_.endpoints, request);
+  request.rack = registration_.rack;
   for (const Uuid& id : registration_.directories) request.log_dirs.add(arena, id);
   request.previous_broker_epoch = registration_.previous_epoch.value;
   wire::Writer writer;

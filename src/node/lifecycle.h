@@ -24,6 +24,7 @@ struct Registration {
   std::string cluster_id;
   Uuid incarnation;
   std::vector<metadata::Endpoint> endpoints;  // the inter-broker listener first
+  std::vector<metadata::Endpoint> controller_endpoints;
   std::optional<std::string> rack;
   std::vector<Uuid> directories;
   BrokerEpoch previous_epoch{-1};
@@ -37,6 +38,9 @@ class Lifecycle {
   Lifecycle(const Lifecycle&) = delete;
   Lifecycle& operator=(const Lifecycle&) = delete;
 
+  /// Tells the controller of this node's controller listeners, once in each process: admin clients
+  /// that ask a controller listener for the cluster's nodes get them from there.
+  io::Task<Result<void>> register_controller();
   /// `co_await register_broker()`: until the controller has accepted, or refused for good.
   io::Task<Result<void>> register_broker();
   /// Heartbeats until the controller has unfenced us, then goes on with one each interval.

@@ -123,6 +123,7 @@ io::Task<Result<void>> Node::start_all() {
       loop_, parts_[0]->to_controller, registration(), config.millis(kBrokerHeartbeatIntervalMs),
       [this] { return controller_->publisher().current()->provenance.offset; },
       logger_.named("lifecycle"));
+  if (auto r = co_await lifecycle_->register_controller(); !r) co_return r;
   if (auto r = co_await lifecycle_->register_broker(); !r) co_return r;
   if (auto r = co_await load_partitions(); !r) co_return r;
   follow_metadata();
@@ -233,11 +234,14 @@ Registration Node::registration() const {
   r.previous_epoch = directories_.previous_epoch;
   for (size_t i = 0; i < log_dirs_->size(); i++) r.directories.push_back(log_dirs_->id(i));
   for (const auto& spec : specs_) {
-    if (spec.kind != server::ListenerKind::kBroker) continue;
     metadata::Endpoint e;
     e.name = spec.name;
     e.host = spec.advertised.host;
     e.port = spec.advertised.port;
+    if (spec.kind != server::ListenerKind::kBroker) {
+      r.controller_endpoints.push_back(std::move(e));
+      continue;
+    }
     const bool first = spec.name == config.inter_broker_listener();
     r.endpoints.insert(first ? r.endpoints.begin() : r.endpoints.end(), std::move(e));
   }

@@ -97,7 +97,8 @@ Result<std::vector<std::vector<BrokerId>>> Placement::place(int32_t count,
   if (static_cast<size_t>(replication_factor) > brokers_)
     return fail(Errc::kInvalid,
                 fmt::format("The target replication factor of {} cannot be reached because only {} "
-                            "broker(s) are registered.",
+                            "broker(s) are registered or some brokers have all their log "
+                            "directories cordoned.",
                             replication_factor, brokers_));
   std::vector<std::vector<BrokerId>> placed;
   placed.reserve(static_cast<size_t>(count));

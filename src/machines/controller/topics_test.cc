@@ -134,7 +134,8 @@ TEST(CreateTopics, CountsThatAreRefused) {
             "the default value.");
   EXPECT_EQ(create(1, 2),
             "INVALID_REPLICATION_FACTOR: Unable to replicate the partition 2 time(s): The target "
-            "replication factor of 2 cannot be reached because only 1 broker(s) are registered.");
+            "replication factor of 2 cannot be reached because only 1 broker(s) are registered or "
+            "some brokers have all their log directories cordoned.");
   EXPECT_EQ(create(10'001, 1),
             "POLICY_VIOLATION: Excessively large number of partitions per request.");
   EXPECT_TRUE(c.lines().empty());
