@@ -60,7 +60,8 @@ io::Task<void> handle_describe_producers(Request& request) {
       auto& p = out.partitions.add(request.arena());
       p.partition_index = item.index;
       p.error_code = wire::wire_value(item.error);
-      if (item.error != ErrorCode::kNone) p.error_message = wire::message(item.error);
+      // Apache has a message for topics that it does not know, and for nothing else.
+      if (item.topic == nullptr) p.error_message = wire::message(item.error);
       for (const log::ProducerInfo& producer : item.producers) {
         auto& a = p.active_producers.add(request.arena());
         a.producer_id = producer.id.value;

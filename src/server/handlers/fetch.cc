@@ -37,8 +37,6 @@ struct Item {
   FetchParams params;
   replica::FetchOutcome outcome;
   replica::FetchWatch watch;
-
-  Uuid session_id() const { return topic_id; }
 };
 using Items = Scoped<Item>;
 
@@ -313,7 +311,8 @@ PartitionData to_data(Request& request, const metadata::Image& image, const Item
   data.log_start_offset = outcome.log_start.value;
   data.diverging_epoch.epoch = outcome.diverging.epoch.value;
   data.diverging_epoch.end_offset = outcome.diverging.end.value;
-  data.aborted_transactions = std::nullopt;
+  // Null for readers of everything; what was never looked at has the default, an empty list.
+  if (item.loop >= 0) data.aborted_transactions = std::nullopt;
   if (read_committed && outcome.error == ErrorCode::kNone) {
     auto& aborted = data.aborted_transactions.emplace();
     for (const log::AbortedTransaction& t : outcome.aborted) {
@@ -342,6 +341,17 @@ void add_data(Request& request, const Item& item, const PartitionData& data,
   answer.responses.back().partitions.add(request.arena(), data);
 }
 
+/// Calls `f` for what was read, then for what could not be: the order of Apache's answers.
+template <class F>
+void in_order_of_answer(const Items& items, F f) {
+  for (const Item& item : items) {
+    if (item.loop >= 0) f(item);
+  }
+  for (const Item& item : items) {
+    if (item.loop < 0) f(item);
+  }
+}
+
 /// An answer without partitions.
 void respond_error(Request& request, ErrorCode error, int32_t session_id) {
   wire::FetchResponse answer;
@@ -360,14 +370,14 @@ void respond_full(const Call& call, bool make_session) {
     session = sessions->create(false, call.items.size(), by_id);
   }
   wire::FetchResponse answer;
-  for (const Item& item : call.items) {
+  in_order_of_answer(call.items, [&](const Item& item) {
     const PartitionData data =
         to_data(request, *image, item, call.visibility == Visibility::kStable, answer);
     add_data(request, item, data, answer);
-    if (!session) continue;
+    if (!session) return;
     session->set(item.topic_id, item.name, item.index, item.params);
     session->find(item.topic_id, item.name, item.index)->must_respond(data);
-  }
+  });
   if (session) {
     sessions->touch(*session);
     answer.session_id = session->id();
@@ -383,14 +393,14 @@ void respond_incremental(const Call& call, FetchSession& session, int32_t epoch)
   const metadata::ImagePtr image = request.services().image;
   wire::FetchResponse answer;
   answer.session_id = session.id();
-  for (const Item& item : call.items) {
+  in_order_of_answer(call.items, [&](const Item& item) {
     const PartitionData data =
         to_data(request, *image, item, call.visibility == Visibility::kStable, answer);
     SessionPartition* partition = session.find(item.topic_id, item.name, item.index);
-    if (partition == nullptr || !partition->must_respond(data)) continue;
+    if (partition == nullptr || !partition->must_respond(data)) return;
     add_data(request, item, data, answer);
     if (!data.records->empty()) session.move_to_end(*partition);
-  }
+  });
   request.respond(answer);
 }
 

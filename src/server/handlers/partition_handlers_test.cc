@@ -326,6 +326,11 @@ TEST_P(PartitionHandlers, FetchErrors) {
   EXPECT_EQ(fetch({{.id = Uuid{1, 2}}}).partitions.at(0).error, code(ErrorCode::kUnknownTopicId));
   EXPECT_EQ(fetch({{.id = id, .index = 5}}).partitions.at(0).error,
             code(ErrorCode::kUnknownTopicOrPartition));
+  // What is not known comes last, as at Apache.
+  const Fetched mixed = fetch({{.id = Uuid{1, 2}}, {.id = id}});
+  ASSERT_EQ(mixed.partitions.size(), 2U);
+  EXPECT_EQ(mixed.partitions[0].error, 0);
+  EXPECT_EQ(mixed.partitions[1].error, code(ErrorCode::kUnknownTopicId));
   const Fetched beyond = fetch({{.id = id, .from = 9}});
   EXPECT_EQ(beyond.partitions.at(0).error, code(ErrorCode::kOffsetOutOfRange));
   EXPECT_EQ(beyond.partitions.at(0).high_watermark, -1);
