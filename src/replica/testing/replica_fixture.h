@@ -104,6 +104,10 @@ class ReplicaNode {
     publish({now, std::make_shared<metadata::Delta>(std::move(delta))});
   }
   void stop() {
+    // Coroutines that wait would leak.
+    for (auto& s : shards) {
+      for (Partition* p : s->partitions()) p->fail_waiters(wire::ErrorCode::kNotLeaderOrFollower);
+    }
     shards.clear();
     dirs.reset();
   }
