@@ -102,10 +102,13 @@ Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
 void Log::Impl::mark_suspects_unsynced() {
   names_suspect = false;
   folder_unsynced = parent_unsynced = true;
-  if (!suspect_snapshot) return;
-  auto file =
-      context.disk.open(path(file_name(*suspect_snapshot, kSnapshotSuffix)), io::OpenMode::kWrite);
-  if (file) unsynced_files.push_back(std::move(*file));
+  const auto suspect = [this](const std::string& name) {
+    auto file = context.disk.open(path(name), io::OpenMode::kWrite);
+    if (file) unsynced_files.push_back(std::move(*file));
+  };
+  suspect(std::string(kPartitionMetadataFile));
+  suspect(std::string(kEpochCheckpointFile));
+  if (suspect_snapshot) suspect(file_name(*suspect_snapshot, kSnapshotSuffix));
 }
 
 namespace {

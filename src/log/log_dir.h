@@ -61,6 +61,8 @@ Result<std::string> read_small_file(io::Disk& disk, const std::string& path);
 Result<void> write_text_file(io::Disk& disk, const std::string& path, std::string_view text,
                              bool durable = true);
 
+/// Empty, or zeros: what a power loss leaves of a small file whose content was never synced.
+bool is_blank(std::string_view text);
 /// Makes a directory and its missing parents, and their names durable: a power loss that takes the
 /// name takes everything in it.
 Result<void> make_durable_directory(io::Disk& disk, const std::string& path);

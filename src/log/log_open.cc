@@ -306,12 +306,9 @@ Result<void> Opener::load_segments() {
 
 Result<void> Opener::read_topic_id() {
   std::string file = log_.path(kPartitionMetadataFile);
-  bool present = std::any_of(entries_.begin(), entries_.end(), [](const io::DirEntry& e) {
-    return e.name == kPartitionMetadataFile && e.size > 0;  // a power loss may leave it empty
-  });
-  if (present) {
-    auto text = read_small_file(disk_, file);
-    if (!text) return std::unexpected(text.error());
+  auto text = read_small_file(disk_, file);
+  if (!text && text.error().kind != Errc::kNotFound) return std::unexpected(text.error());
+  if (text && !is_blank(*text)) {
     auto id = parse_partition_metadata(*text);
     if (!id) return fail(id.error().kind, file + ": " + id.error().message);
     if (options_.topic_id && *options_.topic_id != *id) {
@@ -323,8 +320,8 @@ Result<void> Opener::read_topic_id() {
   }
   if (!options_.topic_id) return {};
   log_.topic_id = *options_.topic_id;
-  std::string text = partition_metadata_text(log_.topic_id);
-  if (auto r = write_text_file(disk_, file, text, false); !r) return r;
+  const std::string made = partition_metadata_text(log_.topic_id);
+  if (auto r = write_text_file(disk_, file, made, false); !r) return r;
   auto written = disk_.open(file, io::OpenMode::kWrite);
   if (!written) return std::unexpected(written.error());
   log_.unsynced_files.push_back(std::move(*written));

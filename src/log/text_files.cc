@@ -106,6 +106,8 @@ Result<void> write_text_file(io::Disk& disk, const std::string& path, std::strin
   return durable ? disk.sync_directory(parent_folder(path)) : Result<void>{};
 }
 
+bool is_blank(std::string_view text) { return text.find_first_not_of('\0') == text.npos; }
+
 Result<void> make_durable_directory(io::Disk& disk, const std::string& path) {
   if (disk.exists(path)) return {};
   const std::string parent = parent_folder(path);

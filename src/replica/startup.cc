@@ -37,12 +37,12 @@ const metadata::Topic* topic_of(const Loading& l, const std::string& folder,
                                 const log::TopicPartition& partition) {
   Result<std::string> text = log::read_small_file(l.io.disk(), folder + "/partition.metadata");
   const metadata::Topic* topic = nullptr;
-  if (text) {
+  if (text && !log::is_blank(*text)) {
     Result<Uuid> id = log::parse_partition_metadata(*text);
     if (id) topic = l.image.topic(*id);
     if (topic != nullptr && topic->name != partition.topic) topic = nullptr;
   } else {
-    topic = l.image.topic(partition.topic);  // the file was lost in a crash: it is made again
+    topic = l.image.topic(partition.topic);  // the file was lost with the power: it is made again
   }
   if (topic == nullptr) return nullptr;
   const metadata::Partition* p = topic->partition(partition.index.value);
