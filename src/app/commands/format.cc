@@ -6,6 +6,7 @@
 #include "app/cli.h"
 #include "app/properties_file.h"
 #include "io/linux/linux_io.h"
+#include "log/log_dir.h"
 #include "metadata/broker_config.h"
 #include "metadata/features.h"
 #include "raft/format.h"
