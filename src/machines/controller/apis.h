@@ -66,7 +66,7 @@ wire::UnregisterBrokerResponse unregister_broker(Context& context,
                                                  int16_t version);
 wire::ControllerRegistrationResponse register_controller(
     Context& context, const wire::ControllerRegistrationRequest& request, int16_t version);
-/// Gives every unfenced broker a whole new session.
+/// Gives every unfenced broker but our own a whole new session.
 void arm_sessions(Context& context);
 /// The session of a broker has run out.
 void on_session_timer(Context& context, std::string_view key);

@@ -136,7 +136,10 @@ void directories_failed(Context& context, const Broker& broker, const Array<Uuid
 
 std::string session_key(BrokerId id) { return fmt::format("{}{}", kSession, id.value); }
 
+// The broker of this very process lives as long as we do and has no session: when both were held up
+// (a slow disk, a suspended machine), the timer would fire before the next heartbeat is read.
 void arm_session(Context& context, BrokerId id) {
+  if (id == context.settings.node) return;
   context.timers.push_back(
       {session_key(id), context.settings.config->millis(BrokerKey::kBrokerSessionTimeoutMs)});
 }

@@ -85,7 +85,7 @@ TEST(BrokerHeartbeat, UnfencesOnceItHasCaughtUp) {
   EXPECT_EQ(c.lines(),
             (Lines{"BrokerRegistrationChangeRecord v0 " + who + R"(,"fenced":-1})",
                    "BrokerRegistrationChangeRecord v3 " + who + R"(,"cordonedLogDirs":[]})"}));
-  EXPECT_EQ(c.timers(), (std::vector<TimerOrder>{{"session/1", Millis(9000)}}));
+  EXPECT_TRUE(c.timers().empty()) << "the controller's own process cannot miss its heartbeats";
   r = c.send<wire::BrokerHeartbeatResponse>(request, 2);
   EXPECT_TRUE(c.lines().empty()) << "nothing new";
   request.broker_epoch++;
@@ -177,6 +177,7 @@ TEST(BrokerHeartbeat, WithoutElrTheLastMemberStaysInTheIsr) {
 TEST(BrokerSessions, AnExpiredBrokerLeavesItsIsrsBeforeItIsFenced) {
   TestController c;
   for (int32_t id : {1, 2, 3}) c.add_broker(id);
+  EXPECT_EQ(c.timers(), (std::vector<TimerOrder>{{"session/3", Millis(9000)}}));
   c.create("t", 1, 3);
   const BrokerId leader = c.partition("t").leader;
   c.fire("session/" + std::to_string(leader.value));

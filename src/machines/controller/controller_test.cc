@@ -39,6 +39,7 @@ TEST(Controller, AFreshOneFedTheLogEqualsTheLiveOne) {
   TestController c;
   c.add_broker(1);
   c.add_broker(2);
+  c.add_broker(3);
   c.create("a", 3, 2);
   c.create("b");
   c.fire("session/2");
@@ -52,7 +53,7 @@ TEST(Controller, AFreshOneFedTheLogEqualsTheLiveOne) {
   // It is no fresh log: nothing is written, and who is unfenced has a whole session.
   const auto decision = fresh.loaded({WallMs(0), 1, offset});
   EXPECT_TRUE(decision.records.empty());
-  EXPECT_EQ(decision.timers[0], (TimerOrder{"session/1", Millis(9000)}));
+  EXPECT_EQ(decision.timers[0], (TimerOrder{"session/3", Millis(9000)}));
   EXPECT_EQ(decision.timers[1], (TimerOrder{"preferred-election", Millis(300'000)}));
 }
 
