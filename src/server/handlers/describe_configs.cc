@@ -11,6 +11,7 @@
 #include "metadata/config_describe.h"
 #include "metadata/image.h"
 #include "server/handlers/handlers.h"
+#include "server/handlers/topic_view.h"
 #include "server/services.h"
 #include "wire/errors.h"
 #include "wire/gen/describe_configs.h"
@@ -61,7 +62,12 @@ io::Task<void> handle_describe_configs(Request& request) {
     query.documentation = request.version() >= 3 && body.include_documentation;
     if (resource.configuration_keys && !resource.configuration_keys->empty())
       query.keys.emplace(resource.configuration_keys->begin(), resource.configuration_keys->end());
-    const metadata::DescribeAnswer answer = metadata::describe_config(*image, *config, query);
+    metadata::DescribeAnswer answer = metadata::describe_config(*image, *config, query);
+    if (query.resource.type == metadata::ResourceType::kTopic &&
+        !is_valid_topic_name(resource.resource_name)) {
+      answer.error = wire::ErrorCode::kInvalidTopicException;
+      answer.message = wire::message(answer.error);
+    }
 
     Response::DescribeConfigsResult& result = response.results.add(arena);
     result.error_code = wire::wire_value(answer.error);

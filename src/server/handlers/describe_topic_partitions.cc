@@ -37,8 +37,10 @@ class Pager {
     const metadata::Topic* topic = image.topic(name);
     if (!topic) {
       if (tell_missing)
-        add_error(name, is_valid_topic_name(name) ? ErrorCode::kUnknownTopicOrPartition
-                                                  : ErrorCode::kInvalidTopicException);
+        add_error(name,
+                  is_valid_topic_name(name) ? ErrorCode::kUnknownTopicOrPartition
+                                            : ErrorCode::kInvalidTopicException,
+                  true);
       return true;
     }
     Response::DescribeTopicPartitionsResponseTopic& t = response_.topics.add(arena_);
@@ -56,12 +58,12 @@ class Pager {
     }
     return true;
   }
-  void add_error(std::string_view name, ErrorCode error) {
+  void add_error(std::string_view name, ErrorCode error, bool operations) {
     Response::DescribeTopicPartitionsResponseTopic& t = response_.topics.add(arena_);
     t.error_code = wire_value(error);
     t.name = name;
     t.is_internal = is_internal_topic(name);
-    t.topic_authorized_operations = kAllTopicOperations;
+    if (operations) t.topic_authorized_operations = kAllTopicOperations;
   }
 
  private:
@@ -120,7 +122,7 @@ io::Task<void> handle_describe_topic_partitions(Request& request) {
       body.cursor && (body.cursor->partition_index < 0 ||
                       (!all && !std::ranges::binary_search(names, body.cursor->topic_name)));
   if (bad_cursor) {
-    for (const auto& t : body.topics) pager.add_error(t.name, ErrorCode::kInvalidRequest);
+    for (const auto& t : body.topics) pager.add_error(t.name, ErrorCode::kInvalidRequest, false);
   } else {
     for (std::string_view name : names) {
       const int32_t first = body.cursor && name == from ? body.cursor->partition_index : 0;

@@ -5,8 +5,13 @@
 // - No coordinator runs here yet: every well-formed key is answered COORDINATOR_NOT_AVAILABLE,
 // which
 //   clients repeat until it succeeds, as at a broker whose coordinator is loading.
-// - A key type that does not exist, or share partitions before version 6, is INVALID_REQUEST.
+// - A key type that does not exist, share partitions before version 6, or a key of a share
+// partition
+//   that is not group:topic id:partition, is INVALID_REQUEST.
+// - From version 4 on the message of these errors is empty, as Apache writes it.
 #include "wire/gen/find_coordinator.h"
+#include <algorithm>
+
 #include "server/handlers/handlers.h"
 #include "wire/errors.h"
 
@@ -17,10 +22,24 @@ namespace {
 constexpr int8_t kTransaction = 1;
 constexpr int8_t kShare = 2;
 
-wire::ErrorCode check_key(int8_t key_type, int16_t version) {
+/// group:topic id:partition, none of them empty.
+bool is_share_partition(std::string_view key) {
+  const size_t last = key.rfind(':');
+  if (last == std::string_view::npos || last == 0) return false;
+  const std::string_view index = key.substr(last + 1);
+  const size_t middle = key.rfind(':', last - 1);
+  if (middle == std::string_view::npos || middle == 0 || index.empty()) return false;
+  const std::string_view group = key.substr(0, middle);
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  return group.find(':') == std::string_view::npos && std::ranges::all_of(index, digit) &&
+         Uuid::parse(key.substr(middle + 1, last - middle - 1)).has_value();
+}
+
+wire::ErrorCode check_key(int8_t key_type, std::string_view key, int16_t version) {
   const int8_t most = version >= 6 ? kShare : kTransaction;
-  return key_type < 0 || key_type > most ? wire::ErrorCode::kInvalidRequest
-                                         : wire::ErrorCode::kCoordinatorNotAvailable;
+  if (key_type < 0 || key_type > most || (key_type == kShare && !is_share_partition(key)))
+    return wire::ErrorCode::kInvalidRequest;
+  return wire::ErrorCode::kCoordinatorNotAvailable;
 }
 
 }  // namespace
@@ -28,9 +47,9 @@ wire::ErrorCode check_key(int8_t key_type, int16_t version) {
 io::Task<void> handle_find_coordinator(Request& request) {
   wire::FindCoordinatorRequest body;
   if (!request.decode(body)) co_return;
-  const wire::ErrorCode error = check_key(body.key_type, request.version());
   wire::FindCoordinatorResponse response;
   if (request.version() < 4) {
+    const wire::ErrorCode error = check_key(body.key_type, body.key, request.version());
     response.error_code = wire::wire_value(error);
     response.error_message = wire::message(error);
     response.node_id = -1;
@@ -39,8 +58,7 @@ io::Task<void> handle_find_coordinator(Request& request) {
     for (std::string_view key : body.coordinator_keys) {
       auto& c = response.coordinators.add(request.arena());
       c.key = key;
-      c.error_code = wire::wire_value(error);
-      c.error_message = wire::message(error);
+      c.error_code = wire::wire_value(check_key(body.key_type, key, request.version()));
       c.node_id = -1;
       c.port = -1;
     }

@@ -360,9 +360,14 @@ TEST_F(HandlersTest, FindCoordinatorHasNone) {
   many.key_type = 2;
   many.coordinator_keys.add(arena_, "x");
   many.coordinator_keys.add(arena_, "y");
+  many.coordinator_keys.add(arena_, "g:AAAAAAAAAAAAAAAAAAAAAQ:0");
+  const auto v6 = client_->call<wire::FindCoordinatorResponse>(many, 6);
+  ASSERT_TRUE(v6);
+  EXPECT_EQ(v6->coordinators[0].error_code, wire::wire_value(ErrorCode::kInvalidRequest));
+  EXPECT_EQ(v6->coordinators[2].error_code, wire::wire_value(ErrorCode::kCoordinatorNotAvailable));
   const auto v5 = client_->call<wire::FindCoordinatorResponse>(many, 5);
   ASSERT_TRUE(v5);
-  ASSERT_EQ(v5->coordinators.size(), 2U);
+  ASSERT_EQ(v5->coordinators.size(), 3U);
   EXPECT_EQ(v5->coordinators[1].key, "y");
   EXPECT_EQ(v5->coordinators[1].error_code, wire::wire_value(ErrorCode::kInvalidRequest));
 }

@@ -11,10 +11,9 @@
 //   answers UNKNOWN_TOPIC_OR_PARTITION at once and lets the client ask again; we answer when the
 //   topic is there, which saves the first producer its retry pause. If it cannot be created, the
 //   answer is Apache's.
+// - Missing topics tell authorized operations as well, unknown ids do not.
 // - The controller that clients see is any alive broker, as at Apache: they may send what the
 //   controller decides to every broker.
-#include <fmt/format.h>
-
 #include <unordered_set>
 
 #include "metadata/broker_config.h"
@@ -78,12 +77,14 @@ class Answer {
     }
   }
 
-  void add_error(std::optional<std::string_view> name, const Uuid& id, ErrorCode error) {
+  void add_error(std::optional<std::string_view> name, const Uuid& id, ErrorCode error,
+                 bool operations = false) {
     Response::MetadataResponseTopic& t = response_.topics.add(arena_);
     t.error_code = wire_value(error);
     t.name = name;
     t.topic_id = id;
     t.is_internal = name && is_internal_topic(*name);
+    if (operations) t.topic_authorized_operations = kAllTopicOperations;
   }
 
  private:
@@ -138,7 +139,8 @@ void add_by_name(Answer& answer, const Topics& topics, bool operations) {
     } else {
       answer.add_error(name, Uuid(),
                        is_valid_topic_name(name) ? ErrorCode::kUnknownTopicOrPartition
-                                                 : ErrorCode::kInvalidTopicException);
+                                                 : ErrorCode::kInvalidTopicException,
+                       operations);
     }
   }
 }
