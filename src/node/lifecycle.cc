@@ -75,8 +75,13 @@ io::Task<Result<void>> Lifecycle::register_controller() {
   describe_node(arena, registration_.controller_endpoints, request);
   wire::Writer writer;
   request.encode(writer, 0);
-  auto answer = co_await ask(wire::ApiKey::kControllerRegistration, 0, writer.take());
-  if (!answer) co_return std::unexpected(answer.error());
+  const ByteBuffer body = writer.take();
+  auto answer = co_await ask(wire::ApiKey::kControllerRegistration, 0, body);
+  for (int i = 0; !answer; i++) {  // the controller may not be active yet
+    if (i == kRegistrationTries) co_return std::unexpected(answer.error());
+    co_await loop_.sleep(kRetry);
+    answer = co_await ask(wire::ApiKey::kControllerRegistration, 0, body);
+  }
   wire::Reader reader(*answer, arena);
   wire::ControllerRegistrationResponse response;
   if (auto r = response.decode(reader, 0); !r) co_return r;
