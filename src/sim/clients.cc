@@ -94,6 +94,7 @@ io::Task<Fate> send_once(Producer& p, const Batch& batch) {
   partition.index = batch.at.index;
   partition.records = batch.bytes;
   const auto version = static_cast<int16_t>(p.world.sim.rng().between(9, 13));
+  const int power_losses = p.world.history.power_losses();
   auto reply =
       co_await p.client.call<wire::ProduceRequest, wire::ProduceResponse>(request, version);
   if (!reply) co_return Fate::kUnknown;
@@ -107,6 +108,9 @@ io::Task<Fate> send_once(Producer& p, const Batch& batch) {
     const std::string what = fmt::format("produce of {} to {}", batch.values[0], batch.at.text());
     co_return may_retry(p.world, what.c_str(), answer.error_code) ? Fate::kUnknown : Fate::kFailed;
   }
+  // The answer may have been under way when the power failed: with acks=1 it promises nothing then.
+  const bool outdated = power_losses != p.world.history.power_losses();
+  if (outdated && p.kind == ProducerKind::kAcksOne) co_return Fate::kUnknown;
   for (size_t i = 0; i < batch.values.size(); i++) {
     p.world.history.acked(
         batch.at, answer.base_offset + static_cast<int64_t>(i), p.name, batch.values[i],

@@ -63,6 +63,7 @@ void History::high_watermark(const Partition& at, int64_t offset, int64_t floor)
 }
 
 void History::power_lost() {
+  power_losses_++;
   for (auto& [partition, state] : partitions_) {
     for (auto& [offset, promise] : state.until_power_loss) {
       // It may come again at another offset only if it was never promised for ever.

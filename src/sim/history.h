@@ -38,6 +38,7 @@ class History {
   void high_watermark(const Partition& at, int64_t offset, int64_t floor);
   /// Records that were acknowledged with acks=1 so far may be gone, if nobody saw them.
   void power_lost();
+  int power_losses() const { return power_losses_; }
   /// `values` is all of a partition, from offset 0.
   void check_all(const Partition& at, const std::vector<std::string>& values);
 
@@ -69,6 +70,7 @@ class History {
   };
   std::map<std::string, Place> places_;  // of values that must not be anywhere else
   std::optional<std::string> failure_;
+  int power_losses_ = 0;
   uint64_t acked_count_ = 0;
   uint64_t observed_count_ = 0;
 };

@@ -47,7 +47,8 @@ class Lines : public LogSink {
 class PowerLoss {
  public:
   explicit PowerLoss(const ScenarioOptions& options)
-      : sim_(options.seed),
+      : options_(options),
+        sim_(options.seed),
         lines_(sim_, options.verbose),
         machine_(sim_.add_node("broker", static_cast<int>(1 + sim_.rng().below(3)))),
         clients_(sim_.add_node("client", 1)),
@@ -87,6 +88,7 @@ class PowerLoss {
 
   void begin_start() {
     auto properties = metadata::BrokerConfig::standalone_properties();
+    if (!options_.synced) properties["log.flush.interval.messages"] = "9223372036854775807";
     auto loaded = metadata::BrokerConfig::load(std::move(properties));
     if (!loaded) return fail(loaded.error().message);
     serving_ = false;
@@ -201,6 +203,7 @@ class PowerLoss {
   /// As when a process dies: no destructor runs. The memory is lost.
   void abandon_node() { (void)node_.release(); }
 
+  const ScenarioOptions options_;
   Simulation sim_;
   Lines lines_;
   SimIo& machine_;

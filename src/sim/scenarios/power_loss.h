@@ -16,6 +16,9 @@ namespace odradek::sim {
 
 struct ScenarioOptions {
   uint64_t seed = 1;
+  /// False: as Apache's defaults, nothing waits for the disk. The checks must then find losses (the
+  /// scenario's canary).
+  bool synced = true;
   bool verbose = false;  // the node's log lines to standard error, with virtual times
 };
 

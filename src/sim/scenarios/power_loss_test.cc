@@ -14,6 +14,15 @@ TEST(PowerLoss, TheSameSeedReplaysTheSameRun) {
   EXPECT_NE(first.trace_hash, run_power_loss({.seed = 12}).trace_hash);
 }
 
+TEST(PowerLoss, WithoutSyncsTheLossIsNoticed) {
+  int lost = 0;
+  for (uint64_t seed = 1; seed <= 6; seed++) {
+    const ScenarioOutcome outcome = run_power_loss({.seed = seed, .synced = false});
+    lost += outcome.failure.has_value();
+  }
+  EXPECT_GT(lost, 0);
+}
+
 TEST(PowerLoss, ClientsGetSomethingDone) {
   const ScenarioOutcome outcome = run_power_loss({.seed = 13});
   EXPECT_GT(outcome.acked, 100u);
