@@ -4,9 +4,9 @@
 // largest timestamp); 8 −4 (earliest local); 9 −5 (latest tiered); 10 timeout (remote storage
 // only); 11 −6 (earliest pending upload).
 //
-// A timestamp that the version does not know is UNSUPPORTED_VERSION (Apache checks this for −4, −5
-// and −6 only). What lies at or above what the reader may see is answered with −1. A partition
-// named twice is INVALID_REQUEST. Without remote storage −5 and −6 find nothing.
+// A timestamp that the version does not know is UNSUPPORTED_VERSION. What lies at or above what the
+// reader may see is answered with −1. A partition named twice is INVALID_REQUEST. Without remote
+// storage −5 and −6 find nothing.
 #include <algorithm>
 
 #include "server/partition_access.h"
@@ -38,6 +38,7 @@ struct Asker {
 };
 
 bool is_supported(int64_t timestamp, int16_t version) {
+  if (timestamp == replica::kMaxTimestamp) return version >= 7;
   if (timestamp == replica::kEarliestLocal) return version >= 8;
   if (timestamp == replica::kLatestTiered) return version >= 9;
   if (timestamp == replica::kEarliestPendingUpload) return version >= 11;
