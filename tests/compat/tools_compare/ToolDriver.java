@@ -71,6 +71,8 @@ public class ToolDriver {
             String status = run(step, captured);
             if (captured.status != null) status = "" + captured.status;
             real.println("### " + step.name() + ": " + status);
+            if (step.words().stream().anyMatch(w -> w.matches("--(create|alter|delete)")))
+                Thread.sleep(300);    // Apache's brokers hear of it a little later
             String text = captured.toString(StandardCharsets.UTF_8);
             real.print(text);
             if (!text.isEmpty() && !text.endsWith("\n")) real.println();

@@ -217,13 +217,15 @@ class Expected:
 def differences(step, theirs, ours, expected):
     """The lines that differ and are not explained, and how many are."""
     found, explained = [], 0
-    for line in difflib.unified_diff(theirs, ours, lineterm='', n=0):
-        if line.startswith(('---', '+++', '@@')):
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
+        if kind == 'equal':
             continue
-        if expected.explains(step, line[0], line[1:]):
-            explained += 1
-        else:
-            found.append(line)
+        for sign, lines in (('-', theirs[a:b]), ('+', ours[c:d])):
+            for line in lines:
+                if expected.explains(step, sign, line):
+                    explained += 1
+                else:
+                    found.append(sign + line)
     return found, explained
 
 
@@ -231,8 +233,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--port', type=int, default=21300)
     parser.add_argument('--keep', metavar='DIR', help='write what each broker gave to DIR/apache.json and odradek.json')
-    parser.add_argument('--only', choices=brokers.KINDS, help='ask one broker; the other is read from --keep')
+    parser.add_argument('--only', choices=(*brokers.KINDS, 'none'),
+                        help='ask one broker, or none; the others are read from --keep')
     args = parser.parse_args()
+    expected = Expected(os.path.join(HERE, 'expected.txt'))
     driver, answers = Driver(), {}
     for kind in ('apache', 'odradek'):
         saved = os.path.join(args.keep, kind + '.json') if args.keep else None
@@ -247,7 +251,6 @@ def main():
                 answers[kind] = json.load(f)
         else:
             answers[kind] = {}
-    expected = Expected(os.path.join(HERE, 'expected.txt'))
     passed = failed = explained = 0
     for step in dict.fromkeys([*answers['apache'], *answers['odradek']]):
         lines, known = differences(step, answers['apache'].get(step, []), answers['odradek'].get(step, []), expected)
