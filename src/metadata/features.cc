@@ -168,7 +168,8 @@ bool metadata_changed_between(MetadataVersion from, MetadataVersion to) {
 namespace {
 
 /// Why the nodes cannot take the level; empty when they can.
-std::string why_unsupported(const Image& image, std::string_view name, int16_t level) {
+std::string why_unsupported(const Image& image, BrokerId local, std::string_view name,
+                            int16_t level) {
   const auto check = [&](std::string_view kind, BrokerId id, const FeatureRanges& ranges) {
     const auto at = ranges.find(name);
     const FeatureRange range = at == ranges.end() ? FeatureRange{} : at->second;
@@ -179,8 +180,10 @@ std::string why_unsupported(const Image& image, std::string_view name, int16_t l
   };
   const FeatureInfo* ours = find_feature(name);
   if (level != 0 && (ours == nullptr || level < ours->min || level > ours->max)) {
-    if (ours == nullptr) return "Local controller does not support this feature.";
-    return fmt::format("Local controller only supports versions {}-{}", ours->min, ours->max);
+    if (ours == nullptr)
+      return fmt::format("Local controller {} does not support this feature.", local.value);
+    return fmt::format("Local controller {} only supports versions {}-{}", local.value, ours->min,
+                       ours->max);
   }
   for (const auto& [id, broker] : image.brokers) {
     if (auto why = check("Broker", id, broker->features); !why.empty()) return why;
@@ -215,20 +218,19 @@ Result<void> check_version_update(int16_t now, int16_t level, FeatureUpgrade typ
 
 }  // namespace
 
-Result<void> check_feature_update(const Image& image, std::string_view name, int16_t level,
-                                  FeatureUpgrade type) {
+Result<void> check_feature_update(const Image& image, BrokerId local, std::string_view name,
+                                  int16_t level, FeatureUpgrade type) {
   const auto invalid = [&](std::string_view why) {
     return fail(Errc::kInvalid,
                 fmt::format("Invalid update version {} for feature {}. {}", level, name, why));
   };
   const int16_t now = image.feature(name);
   if (level < 0) return invalid("A feature version cannot be less than 0.");
-  if (auto why = why_unsupported(image, name, level); !why.empty()) return invalid(why);
+  if (auto why = why_unsupported(image, local, name, level); !why.empty()) return invalid(why);
   if (level < now && type == FeatureUpgrade::kUpgrade) {
     return invalid(
         "Can't downgrade the version of this feature without setting the upgrade type to either "
-        "safe "
-        "or unsafe downgrade.");
+        "safe or unsafe downgrade.");
   }
   if (level > now && type != FeatureUpgrade::kUpgrade)
     return invalid("Can't downgrade to a newer version.");

@@ -94,10 +94,10 @@ Result<void> check_dependencies(const std::map<std::string, int16_t>& levels);
 
 enum class FeatureUpgrade : int8_t { kUpgrade = 1, kSafeDowngrade = 2, kUnsafeDowngrade = 3 };
 /// Checks one entry of UpdateFeatures against what is finalized and what every registered broker
-/// and controller (and we) support. Success: the level may be written (also when it is what it
-/// was). kraft.version is not for here: it lives in control records.
-Result<void> check_feature_update(const Image& image, std::string_view name, int16_t level,
-                                  FeatureUpgrade type);
+/// and controller (and we, node `local`) support. Success: the level may be written (also when it
+/// is what it was). kraft.version is not for here: it lives in control records.
+Result<void> check_feature_update(const Image& image, BrokerId local, std::string_view name,
+                                  int16_t level, FeatureUpgrade type);
 /// Whether metadata changed in a way that forbids going from `from` down to `to`.
 bool metadata_changed_between(MetadataVersion from, MetadataVersion to);
 

@@ -522,14 +522,13 @@ TEST(Features, UpdatesAreChecked) {
   apply(b, {feature("metadata.version", 26), feature("transaction.version", 2),
             register_broker(1, 1)});
   const auto check = [&](std::string_view name, int16_t level, FeatureUpgrade type) {
-    const auto r = check_feature_update(b.image(), name, level, type);
+    const auto r = check_feature_update(b.image(), BrokerId(1), name, level, type);
     return r ? std::string("ok") : r.error().message;
   };
   EXPECT_EQ(check("metadata.version", 30, FeatureUpgrade::kUpgrade), "ok");
-  EXPECT_EQ(
-      check("metadata.version", 31, FeatureUpgrade::kUpgrade),
-      "Invalid update version 31 for feature metadata.version. Local controller only supports "
-      "versions 7-30");
+  EXPECT_EQ(check("metadata.version", 31, FeatureUpgrade::kUpgrade),
+            "Invalid update version 31 for feature metadata.version. Local controller 1 only "
+            "supports versions 7-30");
   EXPECT_EQ(
       check("metadata.version", 24, FeatureUpgrade::kUpgrade),
       "Invalid update version 24 for feature metadata.version. Can't downgrade the version of "

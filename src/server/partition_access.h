@@ -76,9 +76,39 @@ class Scoped {
   size_t size_;
 };
 
-/// Calls `visit(shard, item)` for every item on the loop that owns it (`item.loop`; −1: not
-/// visited), loop after loop in the order in which they first appear; ends on this loop. Items have
-/// a `bool visited` for our use. `visit` must not be a coroutine.
+/// A partition that a request names: what handlers derive their items from.
+struct PartitionItem {
+  const metadata::Topic* topic = nullptr;
+  int32_t index = 0;
+  wire::ErrorCode error = wire::ErrorCode::kNone;
+  int loop = -1;         // of the owner; −1: not to be visited
+  bool visited = false;  // of visit_owners
+
+  /// Finds the owner's loop. UNKNOWN_TOPIC_OR_PARTITION if the image has no such partition.
+  void place(const Services& services, const metadata::Topic* known, int32_t i) {
+    topic = known;
+    index = i;
+    if (known == nullptr || known->partition(i) == nullptr) {
+      error = wire::ErrorCode::kUnknownTopicOrPartition;
+    } else {
+      loop = owner_of(services, known->id, i);
+    }
+  }
+  /// The replica, on its loop; without one, NOT_LEADER_OR_FOLLOWER.
+  replica::Partition* find(replica::Shard& shard) {
+    replica::Partition* partition = shard.find(topic->id, PartitionIndex(index));
+    if (partition == nullptr) error = wire::ErrorCode::kNotLeaderOrFollower;
+    return partition;
+  }
+  void refuse(wire::ErrorCode code) {
+    error = code;
+    loop = -1;
+  }
+};
+
+/// Calls `visit(shard, item)` for every item (like PartitionItem) on the loop that owns it, loop
+/// after loop in the order in which they first appear; ends on this loop. `visit` must not be a
+/// coroutine.
 template <class Items, class Visit>
 io::Task<void> visit_owners(Services& services, Items& items, Visit visit) {
   io::Loop* here = &services.loop;

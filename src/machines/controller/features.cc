@@ -76,7 +76,7 @@ std::optional<std::string> update_one(Context& context, const wire::UpdateFeatur
     return fmt::format("Invalid update version {} for feature {}. This quorum cannot change it.",
                        level, update.feature);
   if (auto r = metadata::check_feature_update(with_others(context.image, request, update.feature),
-                                              update.feature, level, *type);
+                                              context.settings.node, update.feature, level, *type);
       !r)
     return r.error().message;
   if (update.feature == metadata::kElrVersion && level > 0 && !context.image.elr_enabled())

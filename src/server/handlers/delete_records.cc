@@ -12,22 +12,17 @@ namespace {
 
 using wire::ErrorCode;
 
-struct Item {
-  const metadata::Topic* topic = nullptr;
-  int32_t index = 0;
+struct Item : PartitionItem {
   Offset offset;
-  int loop = -1;
-  bool visited = false;
-  replica::Partition::Deleted result;
+  Offset low_watermark = kNoOffset;
 };
 
 void delete_here(replica::Shard& shard, Item& item) {
-  replica::Partition* partition = shard.find(item.topic->id, PartitionIndex(item.index));
-  if (partition == nullptr) {
-    item.result.error = ErrorCode::kNotLeaderOrFollower;
-  } else {
-    item.result = partition->delete_records(item.offset);
-  }
+  replica::Partition* partition = item.find(shard);
+  if (partition == nullptr) return;
+  const replica::Partition::Deleted deleted = partition->delete_records(item.offset);
+  item.error = deleted.error;
+  item.low_watermark = deleted.low_watermark;
 }
 
 }  // namespace
@@ -44,15 +39,10 @@ io::Task<void> handle_delete_records(Request& request) {
     const metadata::Topic* known = image->topic(topic.name);
     for (const auto& partition : topic.partitions) {
       Item& item = items[next++];
-      item.topic = known;
-      item.index = partition.partition_index;
+      item.place(request.services(), known, partition.partition_index);
       item.offset = Offset(partition.offset);
-      if (known == nullptr || known->partition(item.index) == nullptr) {
-        item.result.error = ErrorCode::kUnknownTopicOrPartition;
-      } else if (is_internal_topic(topic.name)) {
-        item.result.error = ErrorCode::kInvalidTopicException;
-      } else {
-        item.loop = owner_of(request.services(), known->id, item.index);
+      if (item.loop >= 0 && is_internal_topic(topic.name)) {
+        item.refuse(ErrorCode::kInvalidTopicException);
       }
     }
   }
@@ -67,8 +57,8 @@ io::Task<void> handle_delete_records(Request& request) {
       const Item& item = items[next++];
       auto& p = out.partitions.add(request.arena());
       p.partition_index = item.index;
-      p.error_code = wire::wire_value(item.result.error);
-      p.low_watermark = item.result.low_watermark.value;
+      p.error_code = wire::wire_value(item.error);
+      p.low_watermark = item.low_watermark.value;
     }
   }
   request.respond(answer);

@@ -10,18 +10,13 @@ namespace {
 
 using wire::ErrorCode;
 
-struct Item {
-  const metadata::Topic* topic = nullptr;
-  int32_t index = 0;
-  int loop = -1;
-  bool visited = false;
-  ErrorCode error = ErrorCode::kNone;
+struct Item : PartitionItem {
   std::vector<log::ProducerInfo> producers;
 };
 
 void look_up(replica::Shard& shard, Item& item) {
-  replica::Partition* partition = shard.find(item.topic->id, PartitionIndex(item.index));
-  item.error = partition == nullptr ? ErrorCode::kNotLeaderOrFollower : partition->check_leader();
+  replica::Partition* partition = item.find(shard);
+  if (partition != nullptr) item.error = partition->check_leader();
   if (item.error == ErrorCode::kNone) item.producers = partition->producers();
 }
 
@@ -38,14 +33,7 @@ io::Task<void> handle_describe_producers(Request& request) {
   for (const auto& topic : message.topics) {
     const metadata::Topic* known = image->topic(topic.name);
     for (const int32_t index : topic.partition_indexes) {
-      Item& item = items[next++];
-      item.topic = known;
-      item.index = index;
-      if (known == nullptr || known->partition(index) == nullptr) {
-        item.error = ErrorCode::kUnknownTopicOrPartition;
-      } else {
-        item.loop = owner_of(request.services(), known->id, index);
-      }
+      items[next++].place(request.services(), known, index);
     }
   }
   co_await visit_owners(request.services(), items, look_up);

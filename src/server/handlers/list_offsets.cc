@@ -20,15 +20,10 @@ using wire::ErrorCode;
 
 constexpr int32_t kDebuggingReplica = -2;  // need not ask the leader
 
-struct Item {
-  const metadata::Topic* topic = nullptr;
+struct Item : PartitionItem {
   std::string_view name;
-  int32_t index = 0;
   LeaderEpoch current_epoch;
   int64_t timestamp = 0;
-  int loop = -1;
-  bool visited = false;
-  ErrorCode error = ErrorCode::kNone;
   log::TimestampOffset found;
 };
 
@@ -47,11 +42,8 @@ bool is_supported(int64_t timestamp, int16_t version) {
 
 /// On the owner's loop.
 void look_up(const Asker& asker, replica::Shard& shard, Item& item) {
-  replica::Partition* partition = shard.find(item.topic->id, PartitionIndex(item.index));
-  if (partition == nullptr) {
-    item.error = ErrorCode::kNotLeaderOrFollower;
-    return;
-  }
+  replica::Partition* partition = item.find(shard);
+  if (partition == nullptr) return;
   item.error = partition->check_leader(item.current_epoch);
   if (item.error == ErrorCode::kNotLeaderOrFollower && asker.replica == kDebuggingReplica) {
     item.error = ErrorCode::kNone;
@@ -73,17 +65,6 @@ void look_up(const Asker& asker, replica::Shard& shard, Item& item) {
   if (!bounded || found->offset < visible) item.found = *found;
 }
 
-void prepare(Request& request, const metadata::Image& image, Item& item) {
-  item.topic = image.topic(item.name);
-  if (!is_supported(item.timestamp, request.version())) {
-    item.error = ErrorCode::kUnsupportedVersion;
-  } else if (item.topic == nullptr || item.topic->partition(item.index) == nullptr) {
-    item.error = ErrorCode::kUnknownTopicOrPartition;
-  } else {
-    item.loop = owner_of(request.services(), item.topic->id, item.index);
-  }
-}
-
 void refuse_duplicates(Arena& arena, Scoped<Item>& items) {
   Item** sorted = arena.make_array<Item*>(items.size());
   for (size_t i = 0; i < items.size(); i++) sorted[i] = &items[i];
@@ -92,10 +73,7 @@ void refuse_duplicates(Arena& arena, Scoped<Item>& items) {
             [&](const Item* a, const Item* b) { return key(a) < key(b); });
   for (size_t i = 1; i < items.size(); i++) {
     if (key(sorted[i - 1]) != key(sorted[i])) continue;
-    for (Item* item : {sorted[i - 1], sorted[i]}) {
-      item->error = ErrorCode::kInvalidRequest;
-      item->loop = -1;
-    }
+    for (Item* item : {sorted[i - 1], sorted[i]}) item->refuse(ErrorCode::kInvalidRequest);
   }
 }
 
@@ -110,13 +88,16 @@ io::Task<void> handle_list_offsets(Request& request) {
   Scoped<Item> items(request.arena(), count);
   size_t next = 0;
   for (const auto& topic : message.topics) {
+    const metadata::Topic* known = image->topic(topic.name);
     for (const auto& partition : topic.partitions) {
       Item& item = items[next++];
+      item.place(request.services(), known, partition.partition_index);
       item.name = topic.name;
-      item.index = partition.partition_index;
       item.current_epoch = LeaderEpoch(partition.current_leader_epoch);
       item.timestamp = partition.timestamp;
-      prepare(request, *image, item);
+      if (!is_supported(item.timestamp, request.version())) {
+        item.refuse(ErrorCode::kUnsupportedVersion);
+      }
     }
   }
   refuse_duplicates(request.arena(), items);

@@ -10,21 +10,15 @@ namespace {
 
 using wire::ErrorCode;
 
-struct Item {
-  const metadata::Topic* topic = nullptr;
-  int32_t index = 0;
+struct Item : PartitionItem {
   LeaderEpoch current_epoch;
   LeaderEpoch asked;
-  int loop = -1;
-  bool visited = false;
-  ErrorCode error = ErrorCode::kNone;
   log::EpochEnd found;
 };
 
 void look_up(replica::Shard& shard, Item& item) {
-  replica::Partition* partition = shard.find(item.topic->id, PartitionIndex(item.index));
-  item.error = partition == nullptr ? ErrorCode::kNotLeaderOrFollower
-                                    : partition->check_leader(item.current_epoch);
+  replica::Partition* partition = item.find(shard);
+  if (partition != nullptr) item.error = partition->check_leader(item.current_epoch);
   if (item.error == ErrorCode::kNone) item.found = partition->end_offset_for_epoch(item.asked);
 }
 
@@ -42,15 +36,9 @@ io::Task<void> handle_offset_for_leader_epoch(Request& request) {
     const metadata::Topic* known = image->topic(topic.topic);
     for (const auto& partition : topic.partitions) {
       Item& item = items[next++];
-      item.topic = known;
-      item.index = partition.partition;
+      item.place(request.services(), known, partition.partition);
       item.current_epoch = LeaderEpoch(partition.current_leader_epoch);
       item.asked = LeaderEpoch(partition.leader_epoch);
-      if (known == nullptr || known->partition(item.index) == nullptr) {
-        item.error = ErrorCode::kUnknownTopicOrPartition;
-      } else {
-        item.loop = owner_of(request.services(), known->id, item.index);
-      }
     }
   }
   co_await visit_owners(request.services(), items, look_up);
