@@ -4,4 +4,5 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 binary=$("$root/scripts/build.sh" release | tail -n 1)
+say "For other terminals: export PATH=\"$(dirname "$binary"):\$PATH\""
 exec "$binary" server "$@"
