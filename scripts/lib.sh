@@ -29,9 +29,9 @@ install_missing() {
     >/dev/null || die "apt-get install failed"
 }
 
-# build PRESET [TARGET...]: configures and builds into build/PRESET.
+# build PRESET [TARGET...]: configures and builds into build/PRESET, with the tests (build.sh may have left them out).
 build() {
   local preset=$1
   shift
-  (cd "$root" && cmake --preset "$preset" >/dev/null && cmake --build "build/$preset" ${1:+--target "$@"})
+  (cd "$root" && cmake --preset "$preset" -DODRADEK_TESTS=ON >/dev/null && cmake --build "build/$preset" ${1:+--target "$@"})
 }

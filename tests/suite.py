@@ -5,6 +5,7 @@ A step is a command; its exit code decides. Cases are counted from its output wh
 line `N passed, N failed`); otherwise the step is one case. A step that counts no case fails: a suite that ran nothing
 must not look green.
 """
+import json
 import os
 import re
 import subprocess
@@ -23,8 +24,10 @@ def ctest_programs(preset):
     """(name, argv) of every program that CMake registered."""
     out = subprocess.run(['ctest', '--test-dir', f'build/{preset}', '--show-only=json-v1'], cwd=ROOT,
                          capture_output=True, text=True, check=True).stdout
-    import json
-    for test in json.loads(out)['tests']:
+    tests = json.loads(out)['tests']
+    if not tests:
+        sys.exit(f'build/{preset} has no tests')
+    for test in tests:
         if 'command' not in test:
             sys.exit(f'build/{preset}: test {test["name"]} was not built')
         yield test['name'], test['command']
