@@ -122,6 +122,8 @@ class Disk {
   virtual Result<Space> space(const std::string& path) = 0;
   /// Modification time of a file.
   virtual Result<WallMs> modified(const std::string& path) = 0;
+  /// Sets it: what takes the place of an old file keeps its age.
+  virtual Result<void> set_modified(const std::string& path, WallMs time) = 0;
 };
 
 class Loop;

@@ -147,9 +147,4 @@ Result<std::shared_ptr<io::File>> IndexFile::finish() {
   return file_;
 }
 
-void IndexFile::renamed(std::string path) {
-  path_ = std::move(path);
-  file_.reset();
-}
-
 }  // namespace odradek::log

@@ -53,8 +53,8 @@ class IndexFile {
   /// Flushes, and makes the file if there is none (Apache wants one for every segment). Cuts what
   /// is behind the last entry.
   Result<std::shared_ptr<io::File>> finish();
-  /// Forgets the open file: it has been renamed.
-  void renamed(std::string path);
+  /// Uses this open file, or (null) opens it again.
+  void adopt(std::shared_ptr<io::File> file) { file_ = std::move(file); }
 
  private:
   static constexpr size_t kPendingBytes = 768;  // 96 or 64 entries

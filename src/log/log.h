@@ -163,6 +163,41 @@ struct Removed {
   uint64_t bytes = 0;
 };
 
+struct CompactionPlan;
+struct CleanedSegment;
+
+/// What a cleaning would find in a log. Bytes and offsets by whole segments.
+struct Cleanable {
+  Offset first_dirty{0};
+  Offset first_uncleanable{0};  // base of a segment
+  uint64_t clean_bytes = 0;     // before first_dirty
+  uint64_t dirty_bytes = 0;     // from there up to first_uncleanable
+  /// Closed segments wait for the last stable offset, or (−1: none does) for this moment.
+  bool waits_for_stable = false;
+  WallMs waits_until = kNoTimestamp;
+  /// When max.compaction.lag.ms demands a cleaning; −1: never.
+  WallMs due = kNoTimestamp;
+
+  double ratio() const {
+    const uint64_t all = clean_bytes + dirty_bytes;
+    return all == 0 ? 0 : static_cast<double>(dirty_bytes) / static_cast<double>(all);
+  }
+};
+
+/// The renames that make a replacement of segments last, in Apache's order. Each step is to be
+/// durable (sync_directory of the folder) before the next begins; a crash anywhere in between
+/// leaves what opening the log can complete. A name that is not there is no error, except the first
+/// of a step.
+struct SegmentSwap {
+  struct Rename {
+    std::string from;
+    std::string to;
+  };
+  std::vector<std::vector<Rename>> steps;
+  Offset base{0};                   // of the segment that took their place
+  std::vector<std::string> doomed;  // what is to be unlinked afterwards
+};
+
 class Log {
  public:
   /// Opens, and recovers if not clean. kCorrupt or kUnsupported (magic 0 or 1) with the file's name
@@ -255,6 +290,20 @@ class Log {
   /// Syncs, writes producer snapshot and indexes as Apache expects them after a clean stop. Only
   /// the destructor may follow. (Without it: as after kill -9.)
   Result<void> close();
+
+  // ---- compaction (compaction.h)
+  /// Where the next cleaning begins to look for news; what cleaner-offset-checkpoint holds. A
+  /// truncation moves it back: the owner writes the checkpoint then, as the recovery point.
+  Offset first_dirty() const;
+  void set_first_dirty(Offset offset);
+  /// What there is to clean. `stable`: the last stable offset.
+  Result<Cleanable> cleanable(WallMs now, Offset stable);
+  CompactionPlan compaction_plan(const Cleanable& range, WallMs now) const;
+  /// Puts a cleaned segment in the place of those it replaces; readers see it from now on. Until
+  /// `replaced` nothing else may be removed or cut. kInvalid if the log has changed meanwhile.
+  Result<SegmentSwap> replace_segments(CleanedSegment cleaned);
+  /// All renames have been done and are durable.
+  void replaced(const SegmentSwap& swap);
 
   struct Impl;  // in log_impl.h
 

@@ -21,6 +21,12 @@ struct LogConfig {
   Millis file_delete_delay{60'000};           // file.delete.delay.ms; kept by the owner's timer
   Millis producer_expiration{86'400'000};     // producer.id.expiration.ms
 
+  // of compaction (compaction.h)
+  Millis min_compaction_lag{0};          // min.compaction.lag.ms
+  Millis max_compaction_lag{INT64_MAX};  // max.compaction.lag.ms; also bounds segment.ms
+  Millis delete_retention{86'400'000};   // delete.retention.ms
+  double min_cleanable_ratio = 0.5;      // min.cleanable.dirty.ratio
+
   bool operator==(const LogConfig&) const = default;
 };
 

@@ -30,6 +30,8 @@ struct Log::Impl {
   Offset start{0};
   Offset end{0};
   Offset durable_end{0};
+  Offset first_dirty{0};   // for the next cleaning
+  bool replacing = false;  // segments: names are being changed
   EpochCache epochs;
   ProducerState producers;
   RecentBatches recent;  // of the last segment

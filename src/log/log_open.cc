@@ -122,7 +122,7 @@ class Opener {
   Result<void> list();
   Result<void> refuse_old_format();
   Result<bool> clear_leftovers();
-  Result<bool> complete_swaps(const std::vector<std::string>& swaps);
+  Result<bool> complete_swaps(std::vector<std::string> swaps);
   Result<Offset> end_of_file(const std::string& name, Offset base);
   Result<void> load_segments();
   Result<void> read_topic_id();
@@ -219,11 +219,11 @@ Result<bool> Opener::clear_leftovers() {
     if (auto r = remove(name); !r) return std::unexpected(r.error());
   }
   if (swaps.empty()) return !gone.empty();
-  return complete_swaps(swaps);
+  return complete_swaps(std::move(swaps));
 }
 
 /// The replacement was complete when it was named .swap: it takes the place of the old segments.
-Result<bool> Opener::complete_swaps(const std::vector<std::string>& swaps) {
+Result<bool> Opener::complete_swaps(std::vector<std::string> swaps) {
   Offset from(INT64_MAX), to(INT64_MIN);
   std::string log_swap = std::string(kLogSuffix) + std::string(kSwapSuffix);
   for (const std::string& swap : swaps) {
@@ -236,9 +236,16 @@ Result<bool> Opener::complete_swaps(const std::vector<std::string>& swaps) {
   }
   for (const io::DirEntry& e : entries_) {
     auto name = parse_file_name(e.name);
-    if (!name || e.name.ends_with(kSwapSuffix) || name->base < from || name->base >= to) continue;
+    if (!name || e.name.ends_with(kSwapSuffix) || name->base >= to) continue;
+    // Producer snapshots from before do not fit the new segments (Log::replace_segments).
+    if (name->base < from && (name->suffix != kSnapshotSuffix || from >= to)) continue;
     if (auto r = remove(e.name); !r) return std::unexpected(r.error());
   }
+  // Durable before the new ones get these names: a power loss must not bring back old segments
+  // beside them.
+  if (auto r = disk_.sync_directory(log_.context.folder); !r) return std::unexpected(r.error());
+  std::partition(swaps.begin(), swaps.end(),
+                 [&](const std::string& s) { return s.ends_with(log_swap); });
   for (const std::string& swap : swaps) {
     std::string final_name = swap.substr(0, swap.size() - kSwapSuffix.size());
     log_.context.logger.info("completing an interrupted replacement: {}", log_.path(final_name));

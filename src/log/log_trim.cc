@@ -118,6 +118,7 @@ Result<bool> Log::advance_start(Offset offset) {
 
 Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
   Impl& i = *impl_;
+  ODRADEK_CHECK(!i.replacing);
   if (auto r = i.usable(); !r) return std::unexpected(r.error());
   i.now = now;
   const LogConfig& config = i.context.config;
@@ -174,6 +175,7 @@ Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
 
 Result<bool> Log::truncate_to(Offset offset) {
   Impl& i = *impl_;
+  ODRADEK_CHECK(!i.replacing);
   if (auto r = i.usable(); !r) return std::unexpected(r.error());
   if (offset.value < 0) return fail(Errc::kInvalid, "truncate: a negative offset");
   if (offset >= i.end) return false;
@@ -194,6 +196,7 @@ Result<bool> Log::truncate_to(Offset offset) {
   i.end = offset;
   i.start = std::min(i.start, offset);
   i.durable_end = std::min(i.durable_end, offset);
+  i.first_dirty = std::min(i.first_dirty, offset);
   i.generation++;
   i.data_unsynced = true;
   i.touched = true;
@@ -207,6 +210,7 @@ Result<bool> Log::truncate_to(Offset offset) {
 
 Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   Impl& i = *impl_;
+  ODRADEK_CHECK(!i.replacing);
   if (auto r = i.usable(); !r) return r;
   i.touched = true;
   while (!i.segments.empty()) {
@@ -219,7 +223,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   i.producers.clear();
   i.epochs.clear();
   i.recent.clear();
-  i.start = i.end = i.durable_end = offset;
+  i.start = i.end = i.durable_end = i.first_dirty = offset;
   i.generation++;
   i.data_unsynced = true;
   if (auto r = i.add_segment(offset, false); !r) {

@@ -242,9 +242,16 @@ ErrorCode ProducerState::prepare_data(Prepared& p, const BatchView& batch, Appen
 
 ErrorCode ProducerState::prepare_marker(Prepared& p, const BatchView& batch, ByteView bytes,
                                         AppendOrigin origin) {
-  auto marker = read_marker(batch, bytes);
-  if (!marker) return ErrorCode::kNone;
   ProducerEntry& e = p.entry;
+  auto marker = read_marker(batch, bytes);
+  if (!marker) {
+    // A cleaning took the record and kept the header, for its epoch.
+    if (batch.count() == 0 && batch.producer_epoch() >= e.epoch) {
+      e.set_epoch(batch.producer_epoch());
+      e.last_timestamp = std::max(e.last_timestamp, batch.max_timestamp());
+    }
+    return ErrorCode::kNone;
+  }
   if (origin != AppendOrigin::kReplication) {
     if (batch.producer_epoch() < e.epoch) return ErrorCode::kInvalidProducerEpoch;
     if (marker->coordinator_epoch < e.coordinator_epoch) {

@@ -19,8 +19,8 @@ int64_t index_offset(const uint8_t* entry) { return load_be<int32_t>(entry); }
 int64_t time_timestamp(const uint8_t* entry) { return load_be<int64_t>(entry); }
 int64_t time_offset(const uint8_t* entry) { return load_be<int32_t>(entry + 8); }
 
-std::string join(const std::string& folder, Offset base, std::string_view suffix) {
-  return folder + "/" + file_name(base, suffix);
+std::string join(const SegmentContext& context, Offset base, std::string_view suffix) {
+  return context.folder + "/" + file_name(base, suffix) + context.suffix;
 }
 
 }  // namespace
@@ -30,17 +30,17 @@ Segment::Segment(SegmentContext& context, Offset base, const SegmentFiles& files
     : context_(context),
       base_(base),
       size_(files.log),
-      index_(context.disk, join(context.folder, base, kIndexSuffix), kIndexEntry, files.index),
-      time_index_(context.disk, join(context.folder, base, kTimeIndexSuffix), kTimeEntry,
+      index_(context.disk, join(context, base, kIndexSuffix), kIndexEntry, files.index),
+      time_index_(context.disk, join(context, base, kTimeIndexSuffix), kTimeEntry,
                   files.time_index),
-      txn_index_(context.disk, join(context.folder, base, kTxnIndexSuffix), files.txn_index),
+      txn_index_(context.disk, join(context, base, kTxnIndexSuffix), files.txn_index),
       created_(now) {
   int64_t bound = std::min(context.config.segment_jitter_ms.value, context.config.segment_ms.value);
   jitter_ms_ = bound <= 0 ? 0 : static_cast<int64_t>(random % static_cast<uint64_t>(bound));
 }
 
 std::string Segment::path(std::string_view suffix) const {
-  return join(context_.folder, base_, suffix);
+  return join(context_, base_, suffix);
 }
 
 Result<std::shared_ptr<io::File>> Segment::file() {
@@ -70,7 +70,11 @@ Result<bool> Segment::should_roll(uint64_t bytes, WallMs max_timestamp, Offset l
   auto first = first_timestamp();
   if (!first) return std::unexpected(first.error());
   int64_t waited = *first && (*first)->value >= 0 ? max_timestamp - **first : now - created_;
-  return waited > context_.config.segment_ms.value - jitter_ms_;
+  const LogConfig& config = context_.config;
+  // What has to be compacted by then must not stay in the last segment.
+  int64_t limit = config.segment_ms.value;
+  if (config.compact_policy) limit = std::min(limit, config.max_compaction_lag.value);
+  return waited > limit - jitter_ms_;
 }
 
 Result<std::optional<WallMs>> Segment::first_timestamp() {
@@ -246,7 +250,7 @@ Result<WallMs> Segment::age_timestamp() {
   auto max = max_timestamp();
   if (!max) return std::unexpected(max.error());
   if (max->timestamp.value >= 0) return max->timestamp;
-  return context_.disk.modified(path(kLogSuffix));
+  return modified_ ? *modified_ : context_.disk.modified(path(kLogSuffix));
 }
 
 Result<uint64_t> Segment::position_for_timestamp(WallMs timestamp, Offset from) {
@@ -317,6 +321,25 @@ Result<std::vector<std::shared_ptr<io::File>>> Segment::finish() {
   if (*txn) files.push_back(std::move(*txn));
   return files;
 }
+
+SegmentFiles Segment::files() const {
+  return {.log = size_,
+          .index = index_.count() * kIndexEntry,
+          .time_index = time_index_.count() * kTimeEntry,
+          .txn_index = txn_index_.bytes()};
+}
+
+void Segment::adopt(std::shared_ptr<io::File> log, std::shared_ptr<io::File> index,
+                    std::shared_ptr<io::File> time_index, std::shared_ptr<io::File> txn_index,
+                    WallMs modified) {
+  file_ = std::move(log);
+  index_.adopt(std::move(index));
+  time_index_.adopt(std::move(time_index));
+  txn_index_.adopt(std::move(txn_index));
+  modified_ = modified;
+}
+
+void Segment::release() { adopt(nullptr, nullptr, nullptr, nullptr, *modified_); }
 
 Result<void> Segment::doom(std::vector<std::string>& doomed) {
   // The log first: an index without a log is dropped at the next start.

@@ -29,6 +29,7 @@ struct SegmentContext {
   LogConfig config;
   Logger logger;
   std::unique_ptr<IndexPage> page{};  // the index page that was looked at last
+  std::string suffix{};               // behind the names of all files (`.cleaned`)
 };
 
 /// Sizes of a segment's files as the folder listed them.
@@ -81,12 +82,21 @@ class Segment {
   Result<MaxTimestamp> max_timestamp();
   /// The same, or the time of the file's last change: the age that retention goes by.
   Result<WallMs> age_timestamp();
+  /// The largest timestamp of its first batch; nothing if it is empty.
+  Result<std::optional<WallMs>> first_timestamp();
   /// Where to begin to look for a record at or after `timestamp` that is not below `from`.
   Result<uint64_t> position_for_timestamp(WallMs timestamp, Offset from);
   /// Position of an index entry at or before `offset`.
   Result<uint64_t> position_before(Offset offset);
 
   TxnIndex& txn_index() { return txn_index_; }
+  /// Sizes of its files, indexes without what lies behind their entries.
+  SegmentFiles files() const;
+  /// Uses these open files, whose names are yet to become its own; `release` then forgets them.
+  void adopt(std::shared_ptr<io::File> log, std::shared_ptr<io::File> index,
+             std::shared_ptr<io::File> time_index, std::shared_ptr<io::File> txn_index,
+             WallMs modified);
+  void release();
 
   /// Removes everything at and above `offset`.
   Result<void> truncate_to(Offset offset);
@@ -113,7 +123,6 @@ class Segment {
   Result<void> load_time();
   Result<std::optional<uint64_t>> indexed_position(Offset target);
   Result<std::optional<BatchAt>> walk_to(Offset target, uint64_t position);
-  Result<std::optional<WallMs>> first_timestamp();
   size_t max_entries(size_t entry_size) const;
 
   SegmentContext& context_;
@@ -129,6 +138,7 @@ class Segment {
   WallMs last_time_entry_;  // with time_loaded_
   uint64_t bytes_since_entry_ = 0;
   std::optional<WallMs> first_timestamp_;
+  std::optional<WallMs> modified_;  // known without asking the disk
   WallMs created_;
   int64_t jitter_ms_;
   bool broken_ = false;

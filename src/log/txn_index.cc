@@ -77,9 +77,4 @@ Result<void> TxnIndex::truncate_to(Offset offset) {
   return {};
 }
 
-void TxnIndex::renamed(std::string path) {
-  path_ = std::move(path);
-  file_.reset();
-}
-
 }  // namespace odradek::log

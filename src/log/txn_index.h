@@ -34,7 +34,9 @@ class TxnIndex {
   Result<void> truncate_to(Offset offset);
   /// The open file, for a sync; null if there is none.
   Result<std::shared_ptr<io::File>> file();
-  void renamed(std::string path);
+  uint64_t bytes() const { return size_; }
+  /// Uses this open file, or (null) opens it again.
+  void adopt(std::shared_ptr<io::File> file) { file_ = std::move(file); }
 
  private:
   io::Disk& disk_;

@@ -16,6 +16,10 @@ TopicSettings make_topic_settings(const metadata::ResolvedTopicConfig& config,
   out.log.delete_policy = config.cleanup_delete;
   out.log.compact_policy = config.cleanup_compact;
   out.log.file_delete_delay = config.file_delete_delay;
+  out.log.min_compaction_lag = config.min_compaction_lag;
+  out.log.max_compaction_lag = config.max_compaction_lag;
+  out.log.delete_retention = config.delete_retention;
+  out.log.min_cleanable_ratio = config.min_cleanable_ratio;
   out.log.producer_expiration = producer_expiration;
   return out;
 }

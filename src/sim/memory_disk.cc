@@ -435,6 +435,13 @@ Result<WallMs> MemoryDisk::modified(const std::string& path) {
   return node->modified;
 }
 
+Result<void> MemoryDisk::set_modified(const std::string& path, WallMs time) {
+  NodePtr node = find(path);
+  if (!node) return std::unexpected(not_found(path));
+  node->modified = time;
+  return {};
+}
+
 void MemoryDisk::process_died() {
   incarnation_++;
   locks_.clear();

@@ -57,6 +57,7 @@ class MemoryDisk : public io::Disk {
   Result<std::unique_ptr<io::DirLock>> lock(const std::string& path) override;
   Result<Space> space(const std::string& path) override;
   Result<WallMs> modified(const std::string& path) override;
+  Result<void> set_modified(const std::string& path, WallMs time) override;
 
   /// The process is gone (kill -9): open files and locks of it answer kClosed from now on; what was
   /// written stays.

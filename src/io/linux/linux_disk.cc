@@ -174,6 +174,13 @@ Result<WallMs> LinuxDisk::modified(const std::string& path) {
   return WallMs(int64_t{st.st_mtim.tv_sec} * 1000 + st.st_mtim.tv_nsec / 1'000'000);
 }
 
+Result<void> LinuxDisk::set_modified(const std::string& path, WallMs time) {
+  const timespec t{.tv_sec = time.value / 1000, .tv_nsec = time.value % 1000 * 1'000'000};
+  const timespec times[2] = {t, t};
+  if (::utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) return os_error(errno, path);
+  return {};
+}
+
 size_t LinuxDisk::open_descriptors() const { return table_->open_count(); }
 uint64_t LinuxDisk::reopened_descriptors() const { return table_->reopened(); }
 

@@ -28,6 +28,7 @@ class LinuxDisk : public Disk {
   Result<std::unique_ptr<DirLock>> lock(const std::string& path) override;
   Result<Space> space(const std::string& path) override;
   Result<WallMs> modified(const std::string& path) override;
+  Result<void> set_modified(const std::string& path, WallMs time) override;
 
   /// For metrics.
   size_t open_descriptors() const;

@@ -92,6 +92,8 @@ TEST_F(LinuxDiskTest, DirectoriesAndListings) {
   EXPECT_GT(disk.space(dir_)->total, disk.space(dir_)->free);
   create(disk, at("g"), "");
   EXPECT_GT(*disk.modified(at("g")), WallMs(1'700'000'000'000));
+  EXPECT_TRUE(disk.set_modified(at("g"), WallMs(1'234'567)));
+  EXPECT_EQ(*disk.modified(at("g")), WallMs(1'234'567));
 }
 
 TEST_F(LinuxDiskTest, MoreFilesThanDescriptors) {
