@@ -84,7 +84,9 @@ Result<bool> RecordWalker::next(CleanRecord& record, ByteBuffer* content, uint64
   const auto copy = [&](ByteView piece) {
     if (content == nullptr || !source_.ok()) return;
     if (content->size() + piece.size() > content_max) {
-      source_.fail_with(Errc::kLimit, "the records are larger than may be held");
+      source_.fail_with(
+          Errc::kLimit,
+          "the batch's records have more bytes than odradek.max.decompressed.batch.bytes");
       return;
     }
     content->insert(content->end(), piece.begin(), piece.end());
@@ -166,15 +168,11 @@ Result<BatchFilter::Verdict> BatchFilter::filter(const BatchView& batch, const F
   }
   const bool horizon = (found->tombstone || fate.empty_marker) && !batch.has_delete_horizon();
   if (kept_ == batch.count() && !horizon) return Verdict::kCopy;
-  auto written = rewrite(batch, fate, *found, horizon, d);
-  if (!written) return std::unexpected(written.error());
-  if (*written) return Verdict::kRewritten;
-  kept_ = batch.count();
-  return Verdict::kCopy;
+  if (auto r = rewrite(batch, fate, *found, horizon, d); !r) return std::unexpected(r.error());
+  return Verdict::kRewritten;
 }
 
-/// False if the records are too large to be held.
-Result<bool> BatchFilter::rewrite(const BatchView& batch, const Fate& fate, const Found& found,
+Result<void> BatchFilter::rewrite(const BatchView& batch, const Fate& fate, const Found& found,
                                   bool horizon, wire::Decompressor& d) {
   WallMs base = found.first;
   int attributes = batch.attributes() & ~wire::attribute::kDeleteHorizon;
@@ -194,7 +192,6 @@ Result<bool> BatchFilter::rewrite(const BatchView& batch, const Fate& fate, cons
     content_.clear();
     const uint64_t room = rules_.rewritten_max - std::min(rules_.rewritten_max, out_.size());
     auto more = records.next(record, &content_, room);
-    if (!more && more.error().kind == Errc::kLimit) return false;
     if (!more) return std::unexpected(more.error());
     if (!*more) break;
     if (fate.discard || !keeps(batch, record)) continue;
@@ -212,11 +209,13 @@ Result<bool> BatchFilter::rewrite(const BatchView& batch, const Fate& fate, cons
     out_.resize(kBatchHeaderSize);
     out_.insert(out_.end(), packed->begin(), packed->end());
   }
-  if (out_.size() > std::numeric_limits<int32_t>::max()) return false;
+  if (out_.size() > std::numeric_limits<int32_t>::max()) {
+    return fail(Errc::kLimit, "a batch of more than 2 GiB");
+  }
   const bool append_time = batch.timestamp_type() == wire::TimestampType::kLogAppendTime;
   write_header(batch, attributes, base, append_time ? batch.max_timestamp() : found.max,
                found.kept);
-  return true;
+  return {};
 }
 
 /// Fills in the header of `out_`; offsets, leader epoch and producer are those of the batch.

@@ -7,7 +7,7 @@
 // its offsets, sequence numbers and leader epoch.
 //
 // Compressed records pass through a small window and never exist whole, except those that are
-// written anew: at most `rewritten_max` bytes, or the batch stays as it is.
+// written anew: at most `rewritten_max` bytes.
 #pragma once
 
 #include <cstdint>
@@ -73,6 +73,7 @@ class BatchFilter {
     bool empty_marker = false;  // a marker that ends nothing any more: gets a delete horizon
   };
   enum class Verdict { kDrop, kCopy, kRewritten };
+  /// kCorrupt; kLimit: what is to be written anew has more bytes than may be held.
   Result<Verdict> filter(const BatchView& batch, const Fate& fate, wire::Decompressor& d);
   /// With kRewritten: the batch as it is to be. Good until the next call.
   ByteView rewritten() const { return out_; }
@@ -90,7 +91,7 @@ class BatchFilter {
 
   bool keeps(const BatchView& batch, const CleanRecord& record) const;
   Result<Found> look(const BatchView& batch, const Fate& fate, wire::Decompressor& d);
-  Result<bool> rewrite(const BatchView& batch, const Fate& fate, const Found& found, bool horizon,
+  Result<void> rewrite(const BatchView& batch, const Fate& fate, const Found& found, bool horizon,
                        wire::Decompressor& d);
   void write_header(const BatchView& batch, int attributes, WallMs base, WallMs max, int32_t count);
 

@@ -26,7 +26,7 @@ class CleanedTransactions {
   bool on_records(const BatchView& batch);
 
   struct Marker {
-    bool empty = false;  // of its transaction nothing is left: it may go
+    bool empty = false;                   // of its transaction nothing is left: it may go
     std::optional<AbortedEntry> entry{};  // for the txnindex of what is cleaned
   };
   /// A control batch, whole. kCorrupt if its record cannot be read.

@@ -165,8 +165,8 @@ Result<void> Compaction::open_segment(size_t segment) {
   }
   ByteBuffer buffer = reader_ ? reader_->take_buffer() : ByteBuffer();
   if (buffer.size() != limits_.io_bytes) buffer = ByteBuffer(limits_.io_bytes);
-  reader_ = std::make_unique<Reader>(std::move(*file), s.base, s.files.log, position,
-                                     std::move(buffer));
+  reader_ =
+      std::make_unique<Reader>(std::move(*file), s.base, s.files.log, position, std::move(buffer));
   return {};
 }
 
@@ -216,6 +216,12 @@ Result<void> Compaction::map_step(uint64_t until) {
   return {};
 }
 
+std::unexpected<Error> Compaction::unreadable(const BatchView& batch, const Error& error) const {
+  return fail(error.kind, fmt::format("{}: batch of offset {}: {}",
+                                      path(plan_.segments[segment_].base, kLogSuffix),
+                                      batch.base_offset().value, error.message));
+}
+
 /// False if the map is full.
 Result<bool> Compaction::map_batch(const BatchView& batch) {
   if (batch.is_control()) {
@@ -225,7 +231,7 @@ Result<bool> Compaction::map_batch(const BatchView& batch) {
     CleanRecord record;
     while (true) {
       auto more = records.next(record);
-      if (!more) return std::unexpected(more.error());
+      if (!more) return unreadable(batch, more.error());
       if (!*more) break;
       const Offset offset(wire::wrapping_add(batch.base_offset().value, record.offset_delta));
       if (!record.has_key) stats_.keyless++;
@@ -249,10 +255,9 @@ void Compaction::group_segments() {
   SegmentFiles sum;
   for (size_t n = 0; n < plan_.segments.size() && plan_.segments[n].base < stop; n++) {
     const PlannedSegment& s = plan_.segments[n];
-    const Offset next =
-        n + 1 < plan_.segments.size() && plan_.segments[n + 1].base < stop
-            ? plan_.segments[n + 1].base
-            : plan_.first_uncleanable;
+    const Offset next = n + 1 < plan_.segments.size() && plan_.segments[n + 1].base < stop
+                            ? plan_.segments[n + 1].base
+                            : plan_.first_uncleanable;
     const bool fits =
         !groups_.empty() && sum.log + s.files.log <= size_max &&
         sum.index + s.files.index <= index_max &&
@@ -298,8 +303,8 @@ Result<void> Compaction::clean_step(uint64_t until) {
       const bool last = in_group_ + 1 == group.size();
       const Offset from = plan_.segments[segment_].base;
       const bool known_next = segment_ + 1 < plan_.segments.size();
-      const Offset upper = !last || known_next ? plan_.segments[segment_ + 1].base
-                                               : plan_.first_uncleanable;
+      const Offset upper =
+          !last || known_next ? plan_.segments[segment_ + 1].base : plan_.first_uncleanable;
       if (auto r = collect_aborted(segment_, from, upper); !r) return r;
       if (auto r = open_segment(segment_); !r) return r;
     }
@@ -332,8 +337,8 @@ Result<BatchFilter::Fate> Compaction::fate_of(const BatchView& batch) {
   } else {
     fate.discard = transactions_.on_records(batch);
   }
-  const auto producer = has_producer(batch) ? plan_.producers.find(batch.producer_id())
-                                            : plan_.producers.end();
+  const auto producer =
+      has_producer(batch) ? plan_.producers.find(batch.producer_id()) : plan_.producers.end();
   if (producer != plan_.producers.end()) {
     const LastOfProducer& last = producer->second;
     fate.keep_empty = last.data != kNoOffset
@@ -349,7 +354,7 @@ Result<void> Compaction::clean_batch(const BatchView& batch) {
   auto fate = fate_of(batch);
   if (!fate) return std::unexpected(fate.error());
   auto verdict = filter_->filter(batch, *fate, decompressor_);
-  if (!verdict) return std::unexpected(verdict.error());
+  if (!verdict) return unreadable(batch, verdict.error());
   stats_.records_read += static_cast<uint64_t>(filter_->records_read());
   if (*verdict == BatchFilter::Verdict::kDrop) return {};
   stats_.records_written += static_cast<uint64_t>(filter_->records_kept());

@@ -65,7 +65,7 @@ struct CompactionLimits {
   uint64_t map_bytes = uint64_t{128} << 20;  // log.cleaner.dedupe.buffer.size, of one thread
   double load_factor = 0.9;                  // log.cleaner.io.buffer.load.factor
   size_t io_bytes = 256 << 10;               // log.cleaner.io.buffer.size, of one buffer
-  /// A batch with more bytes of records, uncompressed, stays as it is
+  /// Bytes of records, uncompressed, of a batch that is written anew
   /// (odradek.max.decompressed.batch.bytes).
   uint64_t rewritten_max = uint64_t{128} << 20;
   uint64_t key0 = 0;  // secret of the map's hash: random numbers
@@ -106,8 +106,9 @@ class Compaction {
   Compaction& operator=(const Compaction&) = delete;
 
   enum class State { kWorking, kSegmentReady, kDone };
-  /// Goes on, until about `bytes` have been read or a segment is ready. kCorrupt: the log has bytes
-  /// that cannot be cleaned. kNoSpace, kIo: as the disk says. After an error only `abandon`.
+  /// Goes on, until about `bytes` have been read or a segment is ready. kCorrupt, kLimit: the log
+  /// has bytes that cannot be cleaned. kNoSpace, kIo: as the disk says. After an error only
+  /// `abandon`.
   Result<State> step(uint64_t bytes);
   /// After kSegmentReady, once. The next `step` expects it in the log, as far as names go.
   CleanedSegment take_segment();
@@ -130,6 +131,7 @@ class Compaction {
   std::string path(Offset base, std::string_view suffix) const;
   Result<void> collect_aborted(size_t segment, Offset from, Offset upper);
   Result<void> open_segment(size_t segment);
+  std::unexpected<Error> unreadable(const BatchView& batch, const Error& error) const;
 
   Result<void> map_step(uint64_t until);
   Result<void> begin_map_segment();

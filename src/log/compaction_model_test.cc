@@ -114,8 +114,7 @@ class Model {
       bool keep = seen.control ? !(empty_marker && due) : !aborted(b);
       if (keep && !seen.control && r.offset <= known) {
         const auto found = r.key ? newest.find(*r.key) : newest.end();
-        keep = r.key && (found == newest.end() || r.offset >= found->second) &&
-               (r.value || !due);
+        keep = r.key && (found == newest.end() || r.offset >= found->second) && (r.value || !due);
       }
       if (!keep) continue;
       kept.push_back(r);

@@ -12,9 +12,7 @@
 
 namespace odradek::log {
 
-Offset Log::first_dirty() const {
-  return std::max(impl_->first_dirty, impl_->start);
-}
+Offset Log::first_dirty() const { return std::max(impl_->first_dirty, impl_->start); }
 
 void Log::set_first_dirty(Offset offset) {
   // Beyond the end: the log was cut since it was written down.
@@ -101,7 +99,8 @@ Result<SegmentSwap> Log::replace_segments(CleanedSegment cleaned) {
   for (size_t n = 0; same && n < count; n++) {
     same = i.segments[first + n]->base() == cleaned.replaced[n];
   }
-  if (!same) return fail(Errc::kInvalid, i.partition.to_string() + ": changed while it was cleaned");
+  if (!same)
+    return fail(Errc::kInvalid, i.partition.to_string() + ": changed while it was cleaned");
 
   SegmentSwap swap{.steps = std::vector<std::vector<SegmentSwap::Rename>>(3),
                    .base = cleaned.base()};

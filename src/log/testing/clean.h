@@ -78,10 +78,10 @@ struct SeenBatch {
 };
 
 inline std::string text(const SeenBatch& b) {
-  std::string out = fmt::format("[{}..{} epoch {} producer {}/{} seq {}{}{} horizon {} max {}:",
-                                b.base, b.last, b.epoch, b.producer, b.producer_epoch, b.sequence,
-                                b.transactional ? " txn" : "", b.control ? " control" : "",
-                                b.horizon, b.max_timestamp);
+  std::string out =
+      fmt::format("[{}..{} epoch {} producer {}/{} seq {}{}{} horizon {} max {}:", b.base, b.last,
+                  b.epoch, b.producer, b.producer_epoch, b.sequence, b.transactional ? " txn" : "",
+                  b.control ? " control" : "", b.horizon, b.max_timestamp);
   for (const SeenRecord& r : b.records) {
     out += fmt::format(" {}@{} {}={}", r.offset, r.timestamp, b.control ? "-" : r.key.value_or("∅"),
                        b.control ? "-" : r.value.value_or("∅"));
@@ -122,8 +122,7 @@ inline std::vector<SeenBatch> see_all(Log& log) {
   wire::Decompressor decompressor;
   Offset from = log.start();
   while (from < log.end()) {
-    auto r =
-        log.read(from, {.max_bytes = 1 << 20, .upper_bound = log.end(), .at_least_one = true});
+    auto r = log.read(from, {.max_bytes = 1 << 20, .upper_bound = log.end(), .at_least_one = true});
     EXPECT_TRUE(r) << (r ? "" : r.error().message);
     if (!r || r->piece.size() == 0) break;
     auto bytes = read_piece(r->piece);
