@@ -363,10 +363,24 @@ class LinuxListener : public Listener {
   bool closed_ = false;
 };
 
+/// Addresses that need no resolver: numbers, and localhost, which means loopback also where
+/// /etc/hosts is missing (RFC 6761). Empty for other names.
+std::vector<tcp::endpoint> known_addresses(const Endpoint& at) {
+  if (at.host == "localhost") {
+    return {{asio::ip::address_v4::loopback(), at.port},
+            {asio::ip::address_v6::loopback(), at.port}};
+  }
+  error_code ec;
+  const auto address = asio::ip::make_address(at.host, ec);
+  if (ec) return {};
+  return {{address, at.port}};
+}
+
 Result<tcp::endpoint> listen_address(LinuxLoop& loop, const Endpoint& at) {
   if (at.host.empty() || at.host == "0.0.0.0" || at.host == "::") {
     return tcp::endpoint(tcp::v6(), at.port);
   }
+  if (const auto known = known_addresses(at); !known.empty()) return known.front();
   error_code ec;
   tcp::resolver resolver(loop.context());
   auto found = resolver.resolve(at.host, std::to_string(at.port),
@@ -459,10 +473,8 @@ struct Connecting : std::enable_shared_from_this<Connecting> {
       : loop(l), to(std::move(t)), done(d), socket(l.context()), resolver(l.context()) {}
 
   void start() {
-    error_code ec;
-    auto address = asio::ip::make_address(to.host, ec);
-    if (!ec) {
-      return connect(tcp::resolver::results_type::create(tcp::endpoint(address, to.port), to.host,
+    if (const auto known = known_addresses(to); !known.empty()) {
+      return connect(tcp::resolver::results_type::create(known.begin(), known.end(), to.host,
                                                          std::to_string(to.port)));
     }
     resolver.async_resolve(
