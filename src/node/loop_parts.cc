@@ -39,6 +39,19 @@ bool concerns_broker(const metadata::Delta& delta, BrokerId node) {
 
 }  // namespace
 
+replica::CleanerSettings cleaner_settings(const metadata::BrokerConfig& c) {
+  using enum metadata::BrokerKey;
+  return {.enabled = c.boolean(kLogCleanerEnable),
+          .threads = c.int32(kLogCleanerThreads),
+          .dedupe_bytes =
+              static_cast<uint64_t>(std::max<int64_t>(c.int64(kLogCleanerDedupeBufferSize), 0)),
+          .load_factor = c.real(kLogCleanerIoBufferLoadFactor),
+          .io_bytes = static_cast<uint64_t>(c.int32(kLogCleanerIoBufferSize)),
+          .bytes_per_second = c.real(kLogCleanerIoMaxBytesPerSecond),
+          .backoff = c.millis(kLogCleanerBackoffMs),
+          .decompressed_max = static_cast<uint64_t>(c.int32(kOdradekMaxDecompressedBatchBytes))};
+}
+
 LoopParts::LoopParts(io::Io& io, int index, metadata::BrokerConfigPtr start_config,
                      replica::LogDirs& dirs, ControllerHost& controller,
                      const std::string& cluster_id, Logger parent)
@@ -72,6 +85,7 @@ void LoopParts::follow(const metadata::Publication& publication) {
                                   image.broker_config(config->node_id()), &warnings);
     services.config = config;
     shard.resolve_all(image);
+    if (cleaner != nullptr && loop.index() == 0) cleaner->change(cleaner_settings(*config));
     if (loop.index() == 0)
       for (const auto& line : warnings) logger.warn("{}", line);
   }

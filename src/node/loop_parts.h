@@ -32,7 +32,10 @@ struct LoopParts {
   server::ServerMetrics server_metrics;
   server::FetchSessions fetch_sessions;
   server::Services services;
+  replica::Cleaner* cleaner = nullptr;  // of the node: loop 0 tells it new settings
 };
+
+replica::CleanerSettings cleaner_settings(const metadata::BrokerConfig& config);
 
 /// The publication that brings a subscriber which has seen nothing to `image`.
 metadata::Publication first_publication(metadata::ImagePtr image);

@@ -210,12 +210,17 @@ void Node::make_loops() {
   log_dirs_ = std::make_unique<replica::LogDirs>(
       io_, loop_, std::move(directories_.entries), [this](const Error& e) { fatal(e); },
       logger_.named("replica"));
+  cleaner_ = std::make_unique<replica::Cleaner>(loop_, cleaner_settings(*options_.config));
   std::vector<replica::Shard*> shards;
   std::vector<server::Services*> services;
   for (int i = 0; i < io_.loop_count(); i++) {
     parts_.push_back(std::make_unique<LoopParts>(io_, i, options_.config, *log_dirs_, *controller_,
                                                  directories_.cluster_id, logger_));
     parts_.back()->services.kraft_version = controller_->kraft_version();
+    replica::Cleaning& cleaning = parts_.back()->shard.cleaning();
+    cleaning.add_metrics(parts_.back()->metrics);
+    cleaner_->add(i, cleaning);
+    parts_.back()->cleaner = cleaner_.get();
     shards.push_back(&parts_.back()->shard);
     services.push_back(&parts_.back()->services);
   }

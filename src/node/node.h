@@ -92,6 +92,7 @@ class Node {
   OpenedDirectories directories_;
   std::vector<std::unique_ptr<LoopParts>> parts_;  // by loop
   std::unique_ptr<replica::LogDirs> log_dirs_;
+  std::unique_ptr<replica::Cleaner> cleaner_;
   std::unique_ptr<ControllerHost> controller_;
   std::unique_ptr<Lifecycle> lifecycle_;
   std::unique_ptr<server::Server> server_;

@@ -89,30 +89,30 @@ void Housekeeping::report_all() {
 
 void Housekeeping::retention() {
   retention_timer_ = timers_.start(shard_.settings().retention_check, [this] { retention(); });
-  const WallMs now = shard_.loop().clock().wall();
-  for (Partition* partition : shard_.partitions()) {
-    if (partition->offline()) continue;
-    const Offset start = partition->log_start();
-    Result<log::Removed> removed =
-        partition->log_->apply_retention(now, partition->high_watermark());
-    if (!removed) {
-      partition->disk_failed(removed.error());
-      continue;
-    }
-    if (removed->segments > 0) {
-      logger_.info("{}: removed {} segments, {} bytes; log start offset {}",
-                   partition->name().to_string(), removed->segments, removed->bytes,
-                   partition->log_start().value);
-    }
-    if (partition->log_start() != start) changed(*partition, CheckpointKind::kLogStart);
-    for (std::string& path : partition->log_->take_doomed()) {
-      remove_later(std::move(path), Kind::kFile, partition->settings().log.file_delete_delay);
-    }
-    // A segment may have been rolled to be removed.
-    if (partition->log_->unsynced() && partition->settings().synced()) {
-      shard_.sync_soon(*partition);
-    }
+  for (Partition* partition : shard_.partitions()) retain(*partition);
+}
+
+void Housekeeping::retain(Partition& partition) {
+  // While a log is being cleaned, its segments stay; its turn comes at the end of that.
+  if (partition.offline() || partition.cleaning_) return;
+  const Offset start = partition.log_start();
+  Result<log::Removed> removed =
+      partition.log_->apply_retention(shard_.loop().clock().wall(), partition.high_watermark());
+  if (!removed) {
+    partition.disk_failed(removed.error());
+    return;
   }
+  if (removed->segments > 0) {
+    logger_.info("{}: removed {} segments, {} bytes; log start offset {}",
+                 partition.name().to_string(), removed->segments, removed->bytes,
+                 partition.log_start().value);
+  }
+  if (partition.log_start() != start) changed(partition, CheckpointKind::kLogStart);
+  for (std::string& path : partition.log_->take_doomed()) {
+    remove_later(std::move(path), Kind::kFile, partition.settings().log.file_delete_delay);
+  }
+  // A segment may have been rolled to be removed.
+  if (partition.log_->unsynced() && partition.settings().synced()) shard_.sync_soon(partition);
 }
 
 void Housekeeping::expire_producers() {

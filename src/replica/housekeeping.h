@@ -35,6 +35,8 @@ class Housekeeping {
   enum class Kind : uint8_t { kFile, kFolder };
   /// Unlinks a file, or a folder with everything in it, after `delay`.
   void remove_later(std::string path, Kind kind, Millis delay);
+  /// Retention of one partition, now.
+  void retain(Partition& partition);
   /// Tells LogDirs all that the checkpoints should say (stop).
   void report_all();
 
@@ -47,7 +49,7 @@ class Housekeeping {
     std::string path;
     Kind kind;
   };
-  static constexpr size_t kKinds = 3;
+  static constexpr size_t kKinds = 3;  // without that of the cleaner (cleaning.h)
 
   void report(log::CheckpointKind kind);
   void retention();

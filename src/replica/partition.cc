@@ -224,6 +224,7 @@ void Partition::appended(int64_t records) {
   Housekeeping& housekeeping = shard_.housekeeping();
   const bool rolled = log_->segment_count() != segments_;
   segments_ = log_->segment_count();
+  if (rolled && s.log.compact_policy) shard_.cleaning().poke();
   if (s.synced()) {
     shard_.sync_soon(*this);
     return;  // the high watermark follows the disk

@@ -153,6 +153,7 @@ class Partition {
   log::Log& mutable_log() { return *log_; }
 
  private:
+  friend class Cleaning;
   friend class CommitWait;
   friend class FetchWait;
   friend class SyncGroup;
@@ -184,6 +185,11 @@ class Partition {
   IntrusiveList<FetchWatch> watches_;
   int64_t unflushed_records_ = 0;  // topics that are not synced: since the last sync
   int segments_ = 0;               // as of the last append: a roll asks for a sync
+
+  // of Cleaning
+  bool cleaning_ = false;     // segments may be replaced: nothing else removes or cuts
+  bool uncleanable_ = false;  // a cleaning found something wrong with it
+  int cleaning_pauses_ = 0;   // for as long as this is not 0, none begins
 
   // of SyncGroup and Housekeeping
   bool dirty_ = false;          // in the list of what the next sync takes

@@ -21,7 +21,8 @@ Shard::Shard(io::Io& io, io::Loop& loop, LogDirs& dirs, ShardSettings settings,
       logger_(std::move(logger)),
       deadlines_(loop),
       sync_group_(loop, dirs),
-      housekeeping_(*this, io, logger_) {
+      housekeeping_(*this, io, logger_),
+      cleaning_(*this, io, logger_.named("cleaner")) {
   dirs_.subscribe(loop_, [this](size_t dir) { dir_failed(dir); });
 }
 
@@ -100,6 +101,7 @@ void Shard::apply(const metadata::Publication& publication) {
     if (change.after) apply_topic(image, change);
   }
   apply_configs(publication);
+  if (!delta.topics.empty() || !delta.configs.empty()) cleaning_.poke();
 }
 
 void Shard::apply_topic(const metadata::Image& image, const metadata::TopicChange& change) {
@@ -182,6 +184,7 @@ void Shard::remove(std::unique_ptr<Partition> partition) {
   partition->fail_waiters(ErrorCode::kUnknownTopicOrPartition);
   sync_group_.forget(*partition);
   housekeeping_.forget(*partition);
+  cleaning_.forget(*partition);
   const size_t dir = partition->dir();
   const log::TopicPartition name = partition->name();
   const Millis delay = partition->settings().log.file_delete_delay;
@@ -191,7 +194,7 @@ void Shard::remove(std::unique_ptr<Partition> partition) {
   dirs_.count(dir, -1);
   if (offline) return;
   for (const CheckpointKind kind : {CheckpointKind::kRecoveryPoint, CheckpointKind::kLogStart,
-                                    CheckpointKind::kHighWatermark}) {
+                                    CheckpointKind::kHighWatermark, CheckpointKind::kCleaner}) {
     report(dir, kind, {{name, std::nullopt}});
   }
   // Not synced: after a power loss the folder may be back, and is set aside as stray at the start.
@@ -214,6 +217,7 @@ void Shard::apply_configs(const metadata::Publication& publication) {
 
 void Shard::resolve_all(const metadata::Image& image) {
   for (auto& [id, topic] : topics_) resolve(image, topic);
+  cleaning_.poke();
 }
 
 void Shard::resolve(const metadata::Image& image, Topic& topic) {
@@ -233,6 +237,7 @@ void Shard::dir_failed(size_t dir) {
   for (Partition* partition : partitions()) {
     if (partition->dir() != dir) continue;
     housekeeping_.forget(*partition);
+    cleaning_.forget(*partition);
     partition->set_offline();
     count++;
   }
@@ -246,7 +251,10 @@ void Shard::close(std::move_only_function<void(Result<void>)> done) {
   for (Partition* partition : partitions()) {
     partition->fail_waiters(ErrorCode::kNotLeaderOrFollower);
   }
-  sync_group_.when_idle([this, done = std::move(done)]() mutable { close_logs(std::move(done)); });
+  cleaning_.stop([this, done = std::move(done)]() mutable {
+    sync_group_.when_idle(
+        [this, done = std::move(done)]() mutable { close_logs(std::move(done)); });
+  });
 }
 
 void Shard::close_logs(std::move_only_function<void(Result<void>)> done) {

@@ -19,6 +19,7 @@
 #include "io/io.h"
 #include "log/log.h"
 #include "metadata/delta.h"
+#include "replica/cleaning.h"
 #include "replica/deadlines.h"
 #include "replica/housekeeping.h"
 #include "replica/log_dirs.h"
@@ -76,8 +77,9 @@ class Shard {
   /// Calls back when all that was found at start is durable, so that high watermarks do not begin
   /// behind where clients saw them. After the first `apply`, before anybody is served; once.
   void when_durable(io::Callback callback) { sync_group_.when_idle(std::move(callback)); }
-  /// Everybody who waits is answered NOT_LEADER_OR_FOLLOWER; then syncs and closes all logs and
-  /// reports their checkpoints to LogDirs. `done` when that is over, with the first error.
+  /// Everybody who waits is answered NOT_LEADER_OR_FOLLOWER; then gives up what is being cleaned,
+  /// syncs and closes all logs and reports their checkpoints to LogDirs. `done` when that is over,
+  /// with the first error.
   void close(std::move_only_function<void(Result<void>)> done);
 
   // ---- handlers
@@ -89,6 +91,7 @@ class Shard {
   // ---- partitions and waits
   Deadlines& deadlines() { return deadlines_; }
   Housekeeping& housekeeping() { return housekeeping_; }
+  Cleaning& cleaning() { return cleaning_; }
   wire::Decompressor& decompressor() { return decompressor_; }
   /// The partition's bytes go with the next sync of its directory.
   void sync_soon(Partition& partition);
@@ -128,6 +131,7 @@ class Shard {
   Deadlines deadlines_;
   SyncGroup sync_group_;
   Housekeeping housekeeping_;
+  Cleaning cleaning_;
   wire::Decompressor decompressor_;
   std::unordered_map<Uuid, Topic> topics_;
   std::unordered_map<std::string, LoadedLog> adopted_;  // by name of the folder

@@ -16,6 +16,7 @@ using log::FolderKind;
 struct Found {
   size_t dir;
   Offset high_watermark;
+  Offset first_dirty;
   int loop;
 };
 
@@ -64,9 +65,16 @@ Result<void> scan(State& state, size_t dir) {
   if (!starts) return std::unexpected(starts.error());
   Result<log::OffsetCheckpoint> marks = checkpoint(l, dir, CheckpointKind::kHighWatermark);
   if (!marks) return std::unexpected(marks.error());
+  Result<log::OffsetCheckpoint> cleaned = checkpoint(l, dir, CheckpointKind::kCleaner);
+  if (!cleaned) {
+    if (cleaned.error().kind == Errc::kIo) return std::unexpected(cleaned.error());
+    // Nothing depends on it but work: what was cleaned is cleaned again.
+    l.logger.warn("{}; compacted logs are cleaned from their start", cleaned.error().message);
+    cleaned = log::OffsetCheckpoint{};
+  }
   Result<std::vector<log::PartitionFolder>> folders = l.dirs.dir(dir).list();
   if (!folders) return std::unexpected(folders.error());
-  log::OffsetCheckpoint kept[3];  // lines of replicas that are here
+  log::OffsetCheckpoint kept[4];  // lines of replicas that are here
   const int loops = static_cast<int>(l.shards.size());
   for (const log::PartitionFolder& folder : *folders) {
     const std::string path = l.dirs.dir(dir).path() + "/" + folder.name;
@@ -90,6 +98,10 @@ Result<void> scan(State& state, size_t dir) {
     kept[static_cast<int>(CheckpointKind::kRecoveryPoint)][folder.partition] = point;
     kept[static_cast<int>(CheckpointKind::kLogStart)][folder.partition] = start;
     kept[static_cast<int>(CheckpointKind::kHighWatermark)][folder.partition] = mark;
+    const Offset dirty = line_of(*cleaned, folder.partition);
+    if (cleaned->contains(folder.partition)) {
+      kept[static_cast<int>(CheckpointKind::kCleaner)][folder.partition] = dirty;
+    }
     state.options.push_back({.disk = &l.io.disk(),
                              .folder = path,
                              .partition = folder.partition,
@@ -101,10 +113,10 @@ Result<void> scan(State& state, size_t dir) {
                              .now = l.loop.clock().wall(),
                              .random = l.loop.random().next(),
                              .logger = l.logger.named("log")});
-    state.found.push_back({dir, mark, owner_loop(topic->id, folder.partition.index, loops)});
+    state.found.push_back({dir, mark, dirty, owner_loop(topic->id, folder.partition.index, loops)});
     l.dirs.count(dir, 1);
   }
-  for (int kind = 0; kind < 3; kind++) {
+  for (int kind = 0; kind < 4; kind++) {
     l.dirs.load_checkpoint(dir, static_cast<CheckpointKind>(kind), std::move(kept[kind]));
   }
   return {};
@@ -118,6 +130,7 @@ void loaded(State& state, log::LoadedLogs logs) {
   for (size_t i = 0; i < logs.size(); i++) {
     const Found& found = state.found[i];
     if (logs[i]) {
+      (*logs[i])->set_first_dirty(found.first_dirty);
       by_loop[static_cast<size_t>(found.loop)].push_back(
           {std::move(*logs[i]), found.dir, found.high_watermark});
     } else if (logs[i].error().kind == Errc::kUnsupported) {

@@ -99,6 +99,7 @@ class ReplicaNode {
                       });
     });
     ASSERT_TRUE(sim.run_until([&] { return done; }, Millis(60'000)));
+    sim.run_for(Millis(5));  // the logs are on their way to their shards
     metadata::Delta delta{.before = std::make_shared<metadata::Image>(), .after = now};
     now->for_each_topic([&](const metadata::TopicPtr& t) { delta.topics[t->id] = {nullptr, t}; });
     publish({now, std::make_shared<metadata::Delta>(std::move(delta))});
