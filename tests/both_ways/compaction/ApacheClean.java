@@ -1,7 +1,6 @@
 // ApacheClean DIR: cleans the logs DIR/SEED/apache/t-0 that clean_histories wrote, in the same
 // rounds, with Apache Kafka's own Cleaner, and writes what is left to DIR/SEED/apache.N.
 import java.io.File;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -9,11 +8,11 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 
-import org.apache.kafka.common.record.internal.FileRecords;
 import org.apache.kafka.common.record.internal.Record;
 import org.apache.kafka.common.record.internal.RecordBatch;
-import org.apache.kafka.common.utils.SystemTime;
+import org.apache.kafka.common.utils.Time;
 import org.apache.kafka.server.util.KafkaScheduler;
 import org.apache.kafka.storage.internals.log.Cleaner;
 import org.apache.kafka.storage.internals.log.LogConfig;
@@ -27,9 +26,13 @@ import org.apache.kafka.storage.internals.utils.Throttler;
 import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
 
 public class ApacheClean {
-    static class FixedTime extends SystemTime {
+    static class FixedTime implements Time {
         long now = 1_700_000_000_000L;
         @Override public long milliseconds() { return now; }
+        @Override public long hiResClockMs() { return now; }
+        @Override public long nanoseconds() { return now * 1_000_000; }
+        @Override public void sleep(long ms) { }
+        @Override public void waitObject(Object obj, Supplier<Boolean> condition, long deadlineMs) { }
     }
 
     static final KafkaScheduler SCHEDULER = new KafkaScheduler(1);

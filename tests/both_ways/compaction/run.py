@@ -61,7 +61,7 @@ def compare(at):
 def dump(folder):
     """Apache's tool over our segments; its complaints."""
     logs = ','.join(os.path.join(folder, n) for n in sorted(os.listdir(folder)) if n.endswith('.log'))
-    done = subprocess.run(broker.java('kafka.tools.DumpLogSegments', '--deep-iteration', '--files', logs),
+    done = subprocess.run(broker.java('org.apache.kafka.tools.DumpLogSegments', '--deep-iteration', '--files', logs),
                           capture_output=True, text=True, check=False)
     text = done.stdout + done.stderr
     bad = [line for line in text.splitlines()
@@ -81,7 +81,10 @@ def main():
     try:
         subprocess.run([binary, work, str(options.first), str(options.count)], check=True)
         java = broker.java(os.path.join(HERE, 'ApacheClean.java'), work, level='ERROR')
-        subprocess.run(java, check=True)
+        with open(os.path.join(work, 'java.log'), 'wb') as log:
+            if subprocess.run(java, stdout=log, stderr=log, check=False).returncode != 0:
+                with open(log.name, encoding='utf-8') as f:
+                    sys.exit(f.read()[-3000:])
         different = 0
         for seed in range(options.first, options.first + options.count):
             what = compare(os.path.join(work, str(seed)))
@@ -91,7 +94,8 @@ def main():
         complaints = []
         for seed in range(options.first, options.first + min(options.count, 5)):
             complaints += [f'seed {seed}: {c}' for c in dump(os.path.join(work, str(seed), 'ours', 't-0'))]
-        print('\n'.join(complaints))
+        for complaint in complaints:
+            print(complaint)
         print(f'{options.count} histories, 3 rounds each: {different} differ; DumpLogSegments: '
               f'{len(complaints)} complaints')
         return 1 if different or complaints else 0
