@@ -253,8 +253,11 @@ class History {
   }
 
   void note_forgotten() {
+    // Also one that was forgotten and came back by a marker: of its sequence nothing is known.
     std::set<int64_t> alive;
-    for (const ProducerInfo& p : log_->producers()) alive.insert(p.id.value);
+    for (const ProducerInfo& p : log_->producers()) {
+      if (p.last_sequence >= 0 || producers_[p.id.value].next == 0) alive.insert(p.id.value);
+    }
     for (auto& [id, p] : producers_) p.stale |= !alive.contains(id);
   }
 
