@@ -159,15 +159,15 @@ def machine():
     return f'{os.cpu_count()} cores ({model}), Linux {platform.release()}, {java}, Kafka heap {HEAP}'
 
 
-def write_into(path, text):
+def write_into(path, text, begin=BEGIN, end=END):
     """Replaces what is between the markers, or appends them."""
     old = open(path, encoding='utf-8').read() if os.path.exists(path) else '# Performance\n'
-    if BEGIN not in old:
-        old += f'\n{BEGIN}\n{END}\n'
-    head, rest = old.split(BEGIN, 1)
-    tail = rest.split(END, 1)[1]
+    if begin not in old:
+        old += f'\n{begin}\n{end}\n'
+    head, rest = old.split(begin, 1)
+    tail = rest.split(end, 1)[1]
     with open(path, 'w', encoding='utf-8') as f:
-        f.write(f'{head}{BEGIN}\n{text}\n{END}{tail}')
+        f.write(f'{head}{begin}\n{text}\n{end}{tail}')
 
 
 def main():

@@ -128,8 +128,9 @@ class Disk {
 
 class Loop;
 
-/// The sync thread of one log directory. Jobs run one after another; each syncs its files and then
-/// posts `done` with the first error to `reply_to`. Call from any loop.
+/// The sync thread of one log directory. Jobs run one after another; each makes its files durable
+/// (one by one, or with everything else on their file system if that is cheaper) and then posts
+/// `done` with the first error to `reply_to`. Call from any loop.
 class SyncQueue {
  public:
   virtual ~SyncQueue() = default;
@@ -269,8 +270,8 @@ class Io {
   virtual Disk& disk() = 0;
   virtual int loop_count() const = 0;
   virtual Loop& loop(int index) = 0;
-  /// A sync thread for one log directory.
-  virtual std::unique_ptr<SyncQueue> make_sync_queue(const std::string& name) = 0;
+  /// A sync thread for one log directory; make it before anything is written there.
+  virtual std::unique_ptr<SyncQueue> make_sync_queue(const std::string& directory) = 0;
   /// Runs `work` on a file thread (deleting large files, recovery, cold reads), then posts `done`
   /// to `reply_to`.
   virtual void background(Callback work, Loop& reply_to, Callback done) = 0;

@@ -1,4 +1,4 @@
-// BatchScanner: goes through a `.log` file from its start as recovery does: every header is
+// BatchScanner: goes through a `.log` file as recovery does: every header is
 // checked, from some offset on every CRC too. Reads forward in large pieces and holds no more than
 // one.
 #pragma once
@@ -21,9 +21,10 @@ class BatchScanner {
   static constexpr size_t kWindow = 256 << 10;
   static constexpr size_t kPeek = 128;
 
-  /// `window` has kWindow bytes and is the caller's, who may have many files to scan.
-  BatchScanner(io::File& file, uint64_t end, Offset least, MutableBytes window)
-      : file_(file), end_(end), least_(least), window_(window) {}
+  /// Batches in [position, end). `window` has kWindow bytes and is the caller's, who may have many
+  /// files to scan.
+  BatchScanner(io::File& file, uint64_t position, uint64_t end, Offset least, MutableBytes window)
+      : file_(file), end_(end), least_(least), window_(window), position_(position) {}
 
   /// The next good batch. Nothing at the end, or at the first bytes that are not a good batch:
   /// `problem` then says what is wrong. An Error if the file cannot be read.
@@ -44,7 +45,7 @@ class BatchScanner {
   uint64_t end_;
   Offset least_;
   MutableBytes window_;
-  uint64_t position_ = 0;
+  uint64_t position_;
   uint64_t size_ = 0;  // of the batch at position_
   uint64_t window_at_ = 0;
   size_t window_size_ = 0;

@@ -35,6 +35,11 @@ Result<void> IndexFile::add(ByteView entry) {
 
 Result<void> IndexFile::flush() {
   if (pending_.empty()) return {};
+  if (rewrite_ && overlap() == pending_.size() && as_before(pending_.size())) {
+    written_ += pending_.size() / entry_size_;
+    pending_.clear();
+    return {};
+  }
   auto f = file();
   if (!f) return std::unexpected(f.error());
   if (auto r = (*f)->write(written_ * entry_size_, ByteView(pending_)); !r) return r;
@@ -133,6 +138,79 @@ Result<void> IndexFile::truncate(size_t new_count) {
   if (auto r = (*f)->truncate(new_count * entry_size_); !r) return r;
   written_ = new_count;
   return {};
+}
+
+// ---- rewriting
+
+size_t IndexFile::overlap() const {
+  const size_t at = (written_ - rewrite_->from) * entry_size_;
+  return at >= rewrite_->old.size() ? 0 : std::min(rewrite_->old.size() - at, pending_.size());
+}
+
+bool IndexFile::as_before(size_t bytes) const {
+  const size_t at = (written_ - rewrite_->from) * entry_size_;
+  return std::equal(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(bytes),
+                    rewrite_->old.begin() + static_cast<ptrdiff_t>(at));
+}
+
+Result<void> IndexFile::begin_rewrite(size_t keep) {
+  ODRADEK_CHECK(keep <= written_);
+  auto rewrite = std::make_unique<Rewrite>(Rewrite{keep, !whole_, {}});
+  if (keep < written_) {
+    auto f = file();
+    if (!f) return std::unexpected(f.error());
+    rewrite->old.resize((written_ - keep) * entry_size_);
+    auto n = (*f)->read(keep * entry_size_, MutableBytes(rewrite->old));
+    if (!n) return std::unexpected(n.error());
+    rewrite->old.resize(*n);
+  }
+  pending_.clear();
+  written_ = keep;
+  whole_ = true;
+  rewrite_ = std::move(rewrite);
+  return {};
+}
+
+Result<void> IndexFile::end_rewrite() {
+  if (!rewrite_) return {};
+  if (const size_t bytes = overlap(); bytes > 0) {
+    if (as_before(bytes)) {
+      pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(bytes));
+      written_ += bytes / entry_size_;
+    } else if (auto r = flush(); !r) {
+      return r;
+    }
+  }
+  const std::unique_ptr<Rewrite> rewrite = std::move(rewrite_);
+  const size_t before = rewrite->from * entry_size_ + rewrite->old.size();
+  if (!rewrite->ragged && before <= written_ * entry_size_) return {};
+  auto f = file();
+  if (!f) return std::unexpected(f.error());
+  return (*f)->truncate(written_ * entry_size_);
+}
+
+Result<bool> IndexFile::ascending(Key first, Key second) {
+  if (written_ == 0) return true;
+  auto f = file();
+  if (!f) return std::unexpected(f.error());
+  constexpr size_t kEntriesAtOnce = 4096;
+  ByteBuffer buffer(std::min(kEntriesAtOnce, written_) * entry_size_);
+  int64_t last_first = 0, last_second = 0;
+  for (size_t at = 0; at < written_; at += kEntriesAtOnce) {
+    const size_t n = std::min(kEntriesAtOnce, written_ - at);
+    auto got = (*f)->read(at * entry_size_, MutableBytes(buffer.data(), n * entry_size_));
+    if (!got) return std::unexpected(got.error());
+    if (*got != n * entry_size_) return false;
+    for (size_t i = 0; i < n; i++) {
+      const uint8_t* entry = buffer.data() + i * entry_size_;
+      const int64_t a = first(entry), b = second(entry);
+      const bool good = at + i == 0 ? a > 0 || b > 0 : a > last_first && b >= last_second;
+      if (!good) return false;
+      last_first = a;
+      last_second = b;
+    }
+  }
+  return true;
 }
 
 Result<std::shared_ptr<io::File>> IndexFile::finish() {

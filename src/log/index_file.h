@@ -55,6 +55,15 @@ class IndexFile {
   Result<std::shared_ptr<io::File>> finish();
   /// Uses this open file, or (null) opens it again.
   void adopt(std::shared_ptr<io::File> file) { file_ = std::move(file); }
+  /// Everything from entry `keep` on will be added again (recovery). What then turns out to be in
+  /// the file already is not written.
+  Result<void> begin_rewrite(size_t keep);
+  /// All has been added: what the file holds beyond it is cut off.
+  Result<void> end_rewrite();
+  /// True if both keys go up from entry to entry (`second` may stay) and the first entry is not
+  /// zeros: so it is neither what a power loss leaves of a page that was not written, nor damaged
+  /// in a way that the order tells.
+  Result<bool> ascending(Key first, Key second);
 
  private:
   static constexpr size_t kPendingBytes = 768;  // 96 or 64 entries
@@ -62,6 +71,9 @@ class IndexFile {
   Result<io::File*> file();
   Result<int64_t> key_at(Key key, size_t number);
   Result<void> load(IndexPage& page, size_t first);
+  /// How many bytes of `pending_` lie where the file had something before the rewrite.
+  size_t overlap() const;
+  bool as_before(size_t bytes) const;
 
   io::Disk& disk_;
   std::string path_;
@@ -70,6 +82,13 @@ class IndexFile {
   bool whole_;
   std::shared_ptr<io::File> file_;
   ByteBuffer pending_;
+
+  struct Rewrite {
+    size_t from;     // entry
+    bool ragged;     // the file ended with a piece of an entry
+    ByteBuffer old;  // what the file had from there on
+  };
+  std::unique_ptr<Rewrite> rewrite_;
 };
 
 }  // namespace odradek::log

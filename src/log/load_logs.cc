@@ -8,77 +8,42 @@ namespace odradek::log {
 
 namespace {
 
-/// Logs that one piece of work opens: most take some ten microseconds, less than a change of
-/// thread.
-constexpr size_t kChunk = 16;
-
-/// Everything but `scanned` and the elements of `options` and `logs` that are being worked on is
-/// used on the replying loop only.
-struct Loading : std::enable_shared_from_this<Loading> {
-  Loading(io::Io& io_in, io::Loop& loop_in) : io(io_in), loop(loop_in) {}
-
-  io::Io& io;
-  io::Loop& loop;
+/// Each thread takes the next log until there is none: logs differ in size by orders of magnitude.
+struct Loading {
   std::vector<LogOptions> options;
   LoadedLogs logs;
-  std::move_only_function<void(LoadProgress)> progress;
+  std::function<void()> opened;
   std::move_only_function<void(LoadedLogs)> done;
-  size_t next = 0;
-  size_t finished = 0;
-  std::atomic<uint64_t> scanned{0};
+  std::atomic<size_t> next{0};
+  int at_work = 0;  // on the replying loop
 
-  void start_one() {
-    if (next >= options.size()) return;
-    size_t from = next;
-    size_t to = std::min(options.size(), from + kChunk);
-    next = to;
-    io.background([self = shared_from_this(), from, to] { self->work(from, to); }, loop,
-                  [self = shared_from_this(), from, to] { self->finish(to - from); });
-  }
-
-  void work(size_t from, size_t to) {
-    for (size_t n = from; n < to; n++) {
-      uint64_t told = 0;
-      options[n].progress = [this, told](uint64_t bytes, uint64_t) mutable {
-        scanned.fetch_add(bytes - told, std::memory_order_relaxed);
-        told = bytes;
-      };
+  void work() {
+    for (size_t n; (n = next.fetch_add(1, std::memory_order_relaxed)) < options.size();) {
       logs[n] = Log::open(std::move(options[n]));
+      if (opened) opened();
     }
-  }
-
-  void finish(size_t count) {
-    finished += count;
-    if (progress) {
-      progress(LoadProgress{.logs_done = finished,
-                            .logs_total = logs.size(),
-                            .bytes_scanned = scanned.load(std::memory_order_relaxed)});
-    }
-    if (finished == logs.size()) {
-      done(std::move(logs));
-      return;
-    }
-    start_one();
   }
 };
 
 }  // namespace
 
 void load_logs(io::Io& io, io::Loop& reply_to, std::vector<LogOptions> options, int parallel,
-               std::move_only_function<void(LoadProgress)> progress,
-               std::move_only_function<void(LoadedLogs)> done) {
-  auto loading = std::make_shared<Loading>(io, reply_to);
+               std::function<void()> opened, std::move_only_function<void(LoadedLogs)> done) {
+  auto loading = std::make_shared<Loading>();
   for (size_t n = 0; n < options.size(); n++) {
     loading->logs.push_back(fail(Errc::kInvalid, "not opened"));
   }
+  const auto wanted = static_cast<size_t>(std::max(1, parallel));
+  loading->at_work = static_cast<int>(std::clamp<size_t>(options.size(), 1, wanted));
   loading->options = std::move(options);
-  loading->progress = std::move(progress);
+  loading->opened = std::move(opened);
   loading->done = std::move(done);
-  if (loading->logs.empty()) {
-    reply_to.post([loading] { loading->done({}); });
-    return;
+  for (int n = loading->at_work; n > 0; n--) {
+    io.background([loading] { loading->work(); }, reply_to,
+                  [loading] {
+                    if (--loading->at_work == 0) loading->done(std::move(loading->logs));
+                  });
   }
-  for (int n = 0; n < std::max(1, parallel); n++) loading->start_one();
 }
 
 }  // namespace odradek::log

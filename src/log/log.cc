@@ -15,6 +15,12 @@ namespace odradek::log {
 
 using wire::ErrorCode;
 
+namespace {
+/// Appended bytes after which the state of the producers is written inside a segment: recovery
+/// reads the batch headers behind the newest snapshot.
+constexpr uint64_t kSnapshotBytes = 64 << 20;
+}  // namespace
+
 std::string TopicPartition::to_string() const { return fmt::format("{}-{}", topic, index.value); }
 
 Log::Impl::Impl(LogOptions& options)
@@ -181,6 +187,8 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
       return std::unexpected(r.error());
     }
   }
+  bytes_since_snapshot += batches.size();
+  if (bytes_since_snapshot >= kSnapshotBytes) snapshot_in_between();
   BatchView head(batches.data());
   result.first = first;
   result.last = last;
@@ -246,56 +254,80 @@ void Log::synced(const SyncTicket& ticket) {
   ODRADEK_CHECK(i.durable_end <= i.end);
 }
 
-Result<void> Log::sync() {
-  SyncTicket ticket = take_unsynced();
-  for (auto& file : ticket.files) {
+namespace {
+Result<void> sync_files(const SyncTicket& ticket) {
+  for (const auto& file : ticket.files) {
     if (auto r = file->sync(); !r) return r;
   }
+  return {};
+}
+}  // namespace
+
+Result<void> Log::sync() {
+  const SyncTicket ticket = take_unsynced();
+  if (auto r = sync_files(ticket); !r) return r;
   synced(ticket);
   return {};
 }
 
-Result<void> Log::close() {
+Result<void> Log::Impl::finish_touched() {
+  // From the durable end on, lest a ticket is still out: it may never come back.
+  const bool all = durable_end == end;
+  for (size_t n = all ? segments.size() - 1 : floor_segment(durable_end); n < segments.size();
+       n++) {
+    auto files = segments[n]->finish();
+    if (!files) return std::unexpected(files.error());
+    for (auto& f : *files) unsynced_files.push_back(std::move(f));
+    auto file = segments[n]->file();
+    if (!file) return std::unexpected(file.error());
+    if (!all) unsynced_files.push_back(std::move(*file));
+  }
+  for (Offset at : snapshots) {
+    if (at < durable_end) continue;
+    auto file = context.disk.open(path(file_name(at, kSnapshotSuffix)), io::OpenMode::kWrite);
+    if (!file) return std::unexpected(file.error());
+    unsynced_files.push_back(std::move(*file));
+  }
+  if (!all) parent_unsynced = true;
+  if (auto r = write_snapshot(end); !r) return r;
+  if (epochs.unsaved_from()) {
+    if (auto r = write_epochs(); !r) return r;
+  }
+  folder_unsynced = true;
+  return {};
+}
+
+Result<SyncTicket> Log::finish() {
   Impl& i = *impl_;
-  if (auto r = i.usable(); !r) return r;
+  if (auto r = i.usable(); !r) return std::unexpected(r.error());
   if (i.touched) {
-    // From the durable end on, lest a ticket is still out: it may never come back.
-    bool all = i.durable_end == i.end;
-    for (size_t n = all ? i.segments.size() - 1 : i.floor_segment(i.durable_end);
-         n < i.segments.size(); n++) {
-      auto files = i.segments[n]->finish();
-      if (!files) return std::unexpected(files.error());
-      for (auto& f : *files) i.unsynced_files.push_back(std::move(f));
-      auto file = i.segments[n]->file();
-      if (!file) return std::unexpected(file.error());
-      if (!all) i.unsynced_files.push_back(std::move(*file));
-    }
-    for (Offset at : i.snapshots) {
-      if (at < i.durable_end) continue;
-      auto file = i.context.disk.open(i.path(file_name(at, kSnapshotSuffix)), io::OpenMode::kWrite);
-      if (!file) return std::unexpected(file.error());
-      i.unsynced_files.push_back(std::move(*file));
-    }
-    if (!all) i.parent_unsynced = true;
-    if (auto r = i.write_snapshot(i.end); !r) return r;
-    if (i.epochs.unsaved_from()) {
-      if (auto r = i.write_epochs(); !r) return r;
-    }
-    i.folder_unsynced = true;
-    return sync();
+    if (auto r = i.finish_touched(); !r) return std::unexpected(r.error());
+    return take_unsynced();
   }
   if (i.indexes_missing) {
     if (auto files = i.active().finish(); !files) return std::unexpected(files.error());
   }
-  if (i.epochs.unsaved_from()) {
+  if (i.epochs.unsaved_from() && !unsynced()) {
     // Thousands of idle partitions get a new epoch at every start: not worth a sync each. If a
     // power loss takes the file, opening finds the epochs in the batches.
     std::string text = epoch_checkpoint_text(i.epochs.entries());
     if (auto r = write_text_file(i.context.disk, i.path(kEpochCheckpointFile), text, false); !r) {
-      return r;
+      return std::unexpected(r.error());
     }
   }
-  return unsynced() ? sync() : Result<void>{};
+  if (unsynced()) return take_unsynced();
+  return SyncTicket{.files = {},
+                    .end = i.durable_end,
+                    .generation = i.generation,
+                    .epoch_version = i.epoch_version_written};
+}
+
+Result<void> Log::close() {
+  const Result<SyncTicket> ticket = finish();
+  if (!ticket) return std::unexpected(ticket.error());
+  if (auto r = sync_files(*ticket); !r) return r;
+  synced(*ticket);
+  return {};
 }
 
 // ---- leader epochs

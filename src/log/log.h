@@ -239,7 +239,7 @@ class Log {
   /// A ticket's files have been synced: moves durable_end. (If the sync failed, the directory is
   /// done for; do not call this.)
   void synced(const SyncTicket& ticket);
-  /// Syncs here and now (start, stop, tests).
+  /// Syncs here and now (start, tests).
   Result<void> sync();
 
   // ---- read
@@ -287,8 +287,10 @@ class Log {
   /// Starts a new segment if the active one holds anything.
   Result<void> roll(WallMs now);
 
-  /// Syncs, writes producer snapshot and indexes as Apache expects them after a clean stop. Only
-  /// the destructor may follow. (Without it: as after kill -9.)
+  /// Writes producer snapshot and indexes as Apache expects them after a clean stop. Only `synced`
+  /// with the ticket and the destructor may follow. (Without it: as after kill -9.)
+  Result<SyncTicket> finish();
+  /// `finish`, and syncs here and now.
   Result<void> close();
 
   // ---- compaction (compaction.h)

@@ -131,20 +131,12 @@ Result<void> check_same_node(const std::vector<std::pair<std::string, MetaProper
 
 // ---- loading
 
-/// How far loading is, for a progress line.
-struct LoadProgress {
-  size_t logs_done = 0;
-  size_t logs_total = 0;
-  uint64_t bytes_scanned = 0;  // by recovery, so far
-};
-
 using LoadedLogs = std::vector<Result<std::unique_ptr<Log>>>;
 
-/// Opens logs on up to `parallel` file threads (`Io::background`); `done` gets them in the order of
-/// `options`, on `reply_to`. `progress` (may be empty) is called on `reply_to` after each piece of
-/// work.
+/// Opens logs on `parallel` file threads (`Io::background`); `done` gets them in the order of
+/// `options`, on `reply_to`. `opened` (may be empty) is called after each log, on the thread that
+/// opened it; what recovery does within a log tells LogOptions::progress.
 void load_logs(io::Io& io, io::Loop& reply_to, std::vector<LogOptions> options, int parallel,
-               std::move_only_function<void(LoadProgress)> progress,
-               std::move_only_function<void(LoadedLogs)> done);
+               std::function<void()> opened, std::move_only_function<void(LoadedLogs)> done);
 
 }  // namespace odradek::log

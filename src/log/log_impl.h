@@ -49,6 +49,8 @@ struct Log::Impl {
   uint64_t generation = 0;
   uint64_t epoch_version_written = 0;
 
+  uint64_t bytes_since_snapshot = 0;
+
   std::vector<std::string> doomed;
   bool touched = false;          // something was written since opening
   bool indexes_missing = false;  // the last segment's indexes have no files yet
@@ -69,6 +71,8 @@ struct Log::Impl {
   Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
                               AppendOrigin origin);
   Result<void> write_epochs();
+  /// What `finish` has to do for a log that was written to.
+  Result<void> finish_touched();
 
   // log_read.cc
   Result<std::optional<BatchAt>> locate(size_t segment, Offset target);
@@ -81,6 +85,9 @@ struct Log::Impl {
   Result<void> roll_to(Offset base);
   Result<void> add_segment(Offset base, bool new_folder);
   Result<void> write_snapshot(Offset at);
+  /// A snapshot inside the active segment, synced together with the indexes: once the recovery
+  /// point is not below it, recovery need not go back to the beginning of the segment.
+  void snapshot_in_between();
   Result<void> drop_segments(size_t from, size_t count);
   Result<void> drop_snapshots(Offset from, Offset to);
 

@@ -103,6 +103,8 @@ Result<void> Log::Impl::replay_producers(Offset from, Offset to) {
 
 namespace {
 
+constexpr uint64_t kProgressBytes = 4 << 20;  // between two calls of `progress`
+
 /// The steps of opening, in order. Lives as long as `Log::open`.
 class Opener {
  public:
@@ -130,8 +132,12 @@ class Opener {
   Result<void> find_end();
   Result<void> recover(size_t first, Offset crc_from);
   Result<void> scan(size_t first, Offset crc_from);
+  uint64_t largest_segment(size_t first) const;
   Result<void> restore_snapshot();
-  Result<bool> recover_segment(size_t n, Offset crc_from, ByteBuffer& window);
+  Result<Segment::RecoveryStart> find_recovery_start(Segment& segment, Offset crc_from,
+                                                     MutableBytes window);
+  Result<bool> recover_segment(size_t n, const Segment::RecoveryStart& from, Offset crc_from,
+                               MutableBytes window);
   Result<void> drop_from(size_t segment);
   Result<void> start_over_if_behind();
   Result<void> rebuild_epochs();
@@ -388,24 +394,63 @@ Result<void> Opener::recover(size_t first, Offset crc_from) {
   return log_.end < crc_from ? scan(first, Offset(0)) : Result<void>{};
 }
 
+uint64_t Opener::largest_segment(size_t first) const {
+  uint64_t largest = 0;
+  for (size_t n = first; n < log_.segments.size(); n++) {
+    largest = std::max(largest, log_.segments[n]->size());
+  }
+  return std::max<uint64_t>(largest, BatchScanner::kPeek);
+}
+
+/// Where the recovery of the first segment begins: below the newest snapshot inside it that the
+/// recovery point covers, since the indexes are durable up to there; if an index entry leads there
+/// and the batch that it tells of is where it says, whole. Sets `end` to that batch.
+Result<Segment::RecoveryStart> Opener::find_recovery_start(Segment& segment, Offset crc_from,
+                                                           MutableBytes window) {
+  log_.end = segment.base();
+  const Found& found = found_[segment.base()];
+  if (!found.index || !found.time_index) return Segment::RecoveryStart{};
+  Offset covered = segment.base();
+  for (Offset at : log_.snapshots) {
+    if (at <= crc_from) covered = std::max(covered, at);
+  }
+  auto start = segment.recovery_start(covered);
+  if (!start || start->last == kNoOffset) return start;
+  auto file = segment.file();
+  if (!file) return std::unexpected(file.error());
+  BatchScanner scanner(**file, start->position, segment.size(), segment.base(), window);
+  auto batch = scanner.next(Offset(0));
+  if (!batch) return std::unexpected(batch.error());
+  if (!*batch || (*batch)->last_offset() != start->last) return Segment::RecoveryStart{};
+  log_.end = (*batch)->base_offset();
+  return start;
+}
+
 Result<void> Opener::scan(size_t first, Offset crc_from) {
+  ByteBuffer memory(std::min<uint64_t>(BatchScanner::kWindow, largest_segment(first)));
+  const MutableBytes window(memory);
+  auto from = find_recovery_start(*log_.segments[first], crc_from, window);
+  if (!from) return std::unexpected(from.error());
   for (size_t n = first; n < log_.segments.size(); n++) to_scan_ += log_.segments[n]->size();
-  log_.end = log_.segments[first]->base();
+  to_scan_ -= from->position;
   if (to_scan_ == 0 && first + 1 == log_.segments.size()) return {};
   recovered_ = true;
   log_.touched = true;
   // A snapshot below the recovery point is as good as the batches there, if need be. Those above
   // describe what is yet to be checked; they are written anew.
-  auto loaded = log_.load_producers(log_.end);
+  const bool inside = from->last != kNoOffset;
+  auto loaded = log_.load_producers(inside ? crc_from : log_.end);
   if (loaded && !*loaded && crc_from > log_.end) loaded = log_.load_producers(crc_from);
   if (!loaded) return std::unexpected(loaded.error());
   log_.suspect_snapshot = *loaded;
   producers_from_ = loaded->value_or(log_.first_replayable());
-  if (auto r = log_.replay_producers(producers_from_, log_.end); !r) return r;
+  if (producers_from_ < log_.end) {
+    if (auto r = log_.replay_producers(producers_from_, log_.end); !r) return r;
+  }
+  producers_from_ = std::max(producers_from_, log_.end);
   if (auto r = restore_snapshot(); !r) return r;
   Offset trusted = std::max(log_.end, crc_from);
   if (auto r = log_.drop_snapshots(trusted + int64_t{1}, Offset(INT64_MAX)); !r) return r;
-  ByteBuffer window(BatchScanner::kWindow);
   for (size_t n = first; n < log_.segments.size(); n++) {
     if (n > first) {
       Offset base = log_.segments[n]->base();
@@ -421,7 +466,8 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
       if (auto r = log_.write_snapshot(log_.segments[n]->base()); !r) return r;
       log_.end = log_.segments[n]->base();
     }
-    auto whole = recover_segment(n, crc_from, window);
+    auto whole =
+        recover_segment(n, n == first ? *from : Segment::RecoveryStart{}, crc_from, window);
     if (!whole) return std::unexpected(whole.error());
     if (!*whole) return drop_from(n + 1);
   }
@@ -437,15 +483,16 @@ Result<void> Opener::restore_snapshot() {
 }
 
 /// False if something was cut off.
-Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& window) {
+Result<bool> Opener::recover_segment(size_t n, const Segment::RecoveryStart& from, Offset crc_from,
+                                     MutableBytes window) {
   Segment& segment = *log_.segments[n];
-  uint64_t size = segment.size();
+  const uint64_t size = segment.size();
   auto file = segment.file();
   if (!file) return std::unexpected(file.error());
-  if (auto r = segment.recovery_begin(); !r) return std::unexpected(r.error());
+  if (auto r = segment.recovery_begin(from); !r) return std::unexpected(r.error());
   if (auto r = segment.txn_index().truncate_to(producers_from_); !r)
     return std::unexpected(r.error());
-  BatchScanner scanner(**file, size, segment.base(), MutableBytes(window));
+  BatchScanner scanner(**file, from.position, size, segment.base(), window);
   uint64_t told = scanned_;
   while (true) {
     auto batch = scanner.next(crc_from);
@@ -459,8 +506,8 @@ Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& wind
       if (auto r = segment.txn_index().add(aborted); !r) return std::unexpected(r.error());
     }
     log_.end = (*batch)->next_offset();
-    uint64_t done = scanned_ + scanner.position();
-    if (options_.progress && done - told > (uint64_t{16} << 20)) {
+    const uint64_t done = scanned_ + scanner.position() - from.position;
+    if (options_.progress && done - told > kProgressBytes) {
       options_.progress(done, to_scan_);
       told = done;
     }
@@ -473,7 +520,7 @@ Result<bool> Opener::recover_segment(size_t n, Offset crc_from, ByteBuffer& wind
   if (auto r = segment.recovery_end(good); !r) return std::unexpected(r.error());
   if (good < size) cut_ = true;
   log_.log_bytes -= size - good;
-  scanned_ += size;
+  scanned_ += size - from.position;
   if (options_.progress) options_.progress(scanned_, to_scan_);
   return good == size;
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "log/file_names.h"
@@ -72,7 +73,23 @@ Result<void> Log::Impl::write_snapshot(Offset at) {
   snapshots.push_back(at);
   unsynced_files.push_back(std::move(*opened));
   folder_unsynced = true;
+  bytes_since_snapshot = 0;
   return {};
+}
+
+void Log::Impl::snapshot_in_between() {
+  bytes_since_snapshot = 0;
+  auto indexes = active().write_indexes();
+  Result<void> done = indexes ? write_snapshot(end) : std::unexpected(indexes.error());
+  if (done) std::ranges::move(*indexes, std::back_inserter(unsynced_files));
+  // Of those inside a segment the newest durable one is enough.
+  for (size_t n = 0; n + 1 < snapshots.size() && done; n++) {
+    const Offset at = snapshots[n];
+    if (snapshots[n + 1] > durable_end || segments[floor_segment(at)]->base() == at) continue;
+    done = context.disk.remove(path(file_name(at, kSnapshotSuffix)));
+    if (done) snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(n--));
+  }
+  if (!done) context.logger.warn("{}: {}", partition.to_string(), done.error().message);
 }
 
 // ---- dropping
@@ -98,6 +115,7 @@ Result<void> Log::Impl::drop_snapshots(Offset from, Offset to) {
     }
     if (auto r = context.disk.remove(path(file_name(snapshots[n], kSnapshotSuffix))); !r) return r;
     snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(n));
+    folder_unsynced = true;  // it must not be back once the recovery point has passed it
   }
   return {};
 }

@@ -106,6 +106,134 @@ TEST(Recovery, IndexesAndSnapshotsComeOutAsTheyWere) {
   EXPECT_EQ(after, clean);
 }
 
+// ---- indexes and where recovery begins
+
+/// One segment with many index entries, killed; its recovery point lies at 40 of 48, and there is a
+/// snapshot at 36.
+struct KilledLog {
+  sim::MemoryDisk disk;
+  LogConfig config{.index_interval_bytes = 100};
+  Offset point{40};
+
+  KilledLog() {
+    write(disk, 48);
+    EXPECT_TRUE(disk.remove(std::string(kFolder) + "/" + file_name(Offset(48), kSnapshotSuffix)));
+    sim::MemoryDisk shorter;
+    write(shorter, 36);
+    const std::string snapshot = file_name(Offset(36), kSnapshotSuffix);
+    put(disk, snapshot, files_of(shorter)[snapshot]);
+  }
+  void write(sim::MemoryDisk& to, int batches) {
+    auto log = open_or_die(options_for(to, config));
+    for (int n = 0; n < batches; n++) {
+      append(*log, make_batch({.timestamp = 1000 + n, .producer = 4, .sequence = n}), 1);
+    }
+    EXPECT_TRUE(log->close());  // writes what an index holds in memory
+  }
+  LogOptions options() {
+    LogOptions o = options_for(disk, config);
+    o.recovery_point = point;
+    return o;
+  }
+  ByteBuffer bytes(std::string_view suffix) { return files_of(disk)[file_name(Offset(0), suffix)]; }
+  /// Opens it, checks what it holds; how many writes that took.
+  uint64_t recover() {
+    const uint64_t before = disk.counts().writes;
+    auto log = open_or_die(options());
+    EXPECT_EQ(log->end(), Offset(48));
+    EXPECT_EQ(read_all(*log, Offset(0)).size(), 48u);
+    EXPECT_EQ(log->producers().at(0).last_sequence, 47);
+    EXPECT_EQ(log->offset_for_timestamp(WallMs(1013))->offset, Offset(13));
+    EXPECT_EQ(log->max_timestamp()->offset, Offset(47));
+    return disk.counts().writes - before;
+  }
+};
+
+TEST(RecoveryOfIndexes, SoundOnesAreLeftAlone) {
+  KilledLog killed;
+  EXPECT_EQ(killed.recover(), 0u);
+  killed.point = Offset(0);
+  EXPECT_EQ(killed.recover(), 0u);
+}
+
+TEST(RecoveryOfIndexes, OnlyTheTailBehindTheRecoveryPointIsRead) {
+  KilledLog killed;
+  const uint64_t before = killed.disk.counts().bytes_read;
+  auto log = open_or_die(killed.options());
+  EXPECT_EQ(log->end(), Offset(48));
+  EXPECT_LT(killed.disk.counts().bytes_read - before, 2 * log->size() + 4096);
+  std::vector<std::pair<uint64_t, uint64_t>> told;
+  LogOptions options = killed.options();
+  options.progress = [&](uint64_t done, uint64_t total) { told.emplace_back(done, total); };
+  log = open_or_die(options);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].first, told[0].second);
+  EXPECT_LT(told[0].second, log->size() / 3);
+}
+
+TEST(RecoveryOfIndexes, WrongOnesAreWritten) {
+  const auto damage = [](KilledLog& killed, std::string_view suffix, auto change) {
+    ByteBuffer bytes = killed.bytes(suffix);
+    change(bytes);
+    put(killed.disk, file_name(Offset(0), suffix), bytes);
+  };
+  for (std::string_view suffix : {kIndexSuffix, kTimeIndexSuffix}) {
+    const auto each = [&](const char* what, auto change) {
+      KilledLog killed;
+      const ByteBuffer good = killed.bytes(suffix);
+      ASSERT_GT(good.size(), 100u);
+      damage(killed, suffix, change);
+      killed.recover();
+      auto log = open_or_die(killed.options());
+      ASSERT_TRUE(log->close());
+      EXPECT_EQ(killed.bytes(suffix), good) << what << suffix;
+    };
+    each("zeros at the end", [](ByteBuffer& b) { std::fill(b.end() - 60, b.end(), 0); });
+    each("zeros in the middle",
+         [](ByteBuffer& b) { std::fill(b.begin() + 24, b.begin() + 60, 0); });
+    each("a piece of an entry less", [](ByteBuffer& b) { b.resize(b.size() - 5); });
+    each("garbage behind the end", [](ByteBuffer& b) { b.resize(b.size() + 240, 0x7f); });
+  }
+  // Entries that point elsewhere, in an order that looks right.
+  KilledLog killed;
+  const ByteBuffer good = killed.bytes(kIndexSuffix);
+  damage(killed, kIndexSuffix, [](ByteBuffer& b) {
+    for (size_t at = 0; at < b.size(); at += 8) b[at + 7] = static_cast<uint8_t>(b[at + 7] + 1);
+  });
+  EXPECT_GE(killed.recover(), 1u);
+  EXPECT_EQ(killed.bytes(kIndexSuffix), good);
+}
+
+TEST(RecoveryOfIndexes, AMissingOneIsMade) {
+  for (std::string_view suffix : {kIndexSuffix, kTimeIndexSuffix}) {
+    KilledLog killed;
+    const ByteBuffer good = killed.bytes(suffix);
+    ASSERT_TRUE(killed.disk.remove(std::string(kFolder) + "/" + file_name(Offset(0), suffix)));
+    killed.recover();
+    auto log = open_or_die(killed.options());
+    ASSERT_TRUE(log->close());
+    EXPECT_EQ(killed.bytes(suffix), good);
+  }
+}
+
+TEST(Recovery, SnapshotsInsideASegmentShortenTheWay) {
+  sim::MemoryDisk disk;
+  LogOptions options = options_for(disk, {});
+  auto log = open_or_die(options);
+  for (int n = 0; n < 70; n++) {
+    append(*log, make_batch({.value_size = 1 << 20, .producer = 4, .sequence = n}));
+  }
+  append(*log, make_batch({.producer = 4, .sequence = 70}));
+  ASSERT_TRUE(log->sync());
+  options.recovery_point = log->recovery_point();
+  log.reset();
+  const uint64_t before = disk.counts().bytes_read;
+  log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(71));
+  EXPECT_EQ(log->producers().at(0).last_sequence, 70);
+  EXPECT_LT(disk.counts().bytes_read - before, uint64_t{16} << 20);
+}
+
 TEST(Recovery, BytesBelowTheRecoveryPointAreOnlyWalkedOver) {
   Files files = small_log(false);
   // A flip in a value of the second batch: its CRC is wrong.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/check.h"
 #include "log/batch_walker.h"
@@ -310,6 +311,10 @@ Result<void> Segment::truncate_to(Offset offset) {
 Result<std::vector<std::shared_ptr<io::File>>> Segment::finish() {
   if (auto r = load_time(); !r) return std::unexpected(r.error());
   add_time_entry();
+  return write_indexes();
+}
+
+Result<std::vector<std::shared_ptr<io::File>>> Segment::write_indexes() {
   std::vector<std::shared_ptr<io::File>> files;
   for (IndexFile* index : {&index_, &time_index_}) {
     auto f = index->finish();
@@ -357,16 +362,48 @@ Result<void> Segment::doom(std::vector<std::string>& doomed) {
 
 bool Segment::indexes_suspect() const { return !index_.whole() || !time_index_.whole(); }
 
-Result<void> Segment::recovery_begin() {
+Result<Segment::RecoveryStart> Segment::recovery_start(Offset point) {
+  if (point <= base_ || indexes_suspect()) return RecoveryStart{};
+  const auto position_of = [](const uint8_t* entry) -> int64_t {
+    return load_be<uint32_t>(entry + 4);
+  };
+  for (auto& [index, first, second] :
+       {std::tuple<IndexFile&, IndexFile::Key, IndexFile::Key>(index_, index_offset, position_of),
+        {time_index_, time_timestamp, time_offset}}) {
+    auto sound = index.ascending(first, second);
+    if (!sound) return std::unexpected(sound.error());
+    if (!*sound) return RecoveryStart{};
+  }
+  auto number = index_.floor(index_offset, point - base_ - 1, context_.page);
+  if (!number) return std::unexpected(number.error());
+  if (!*number) return RecoveryStart{};
+  auto entry = index_.at(**number);
+  if (!entry) return std::unexpected(entry.error());
+  const int64_t last = index_offset(entry->data());
+  auto time = time_index_.floor(time_offset, last, context_.page);
+  if (!time) return std::unexpected(time.error());
+  RecoveryStart start{.position = load_be<uint32_t>(entry->data() + 4),
+                      .last = base_ + last,
+                      .entries = **number + 1,
+                      .time_entries = *time ? **time + 1 : 0};
+  return start.position < size_ ? start : RecoveryStart{};
+}
+
+Result<void> Segment::recovery_begin(const RecoveryStart& from) {
   context_.page.reset();
-  if (auto r = index_.truncate(0); !r) return r;
-  if (auto r = time_index_.truncate(0); !r) return r;
   time_loaded_ = true;
   max_ = MaxTimestamp{kNoTimestamp, base_};
   last_time_entry_ = kNoTimestamp;
+  if (from.time_entries > 0) {
+    auto entry = time_index_.at(from.time_entries - 1);
+    if (!entry) return std::unexpected(entry.error());
+    last_time_entry_ = WallMs(time_timestamp(entry->data()));
+    max_ = MaxTimestamp{last_time_entry_, base_ + time_offset(entry->data())};
+  }
   bytes_since_entry_ = 0;
   first_timestamp_.reset();
-  return {};
+  if (auto r = index_.begin_rewrite(from.entries); !r) return r;
+  return time_index_.begin_rewrite(from.time_entries);
 }
 
 void Segment::recovery_batch(const BatchView& batch, uint64_t position) {
@@ -381,11 +418,12 @@ Result<void> Segment::recovery_end(uint64_t valid_bytes) {
     size_ = valid_bytes;
   }
   add_time_entry();
-  return {};
+  if (auto r = index_.end_rewrite(); !r) return r;
+  return time_index_.end_rewrite();
 }
 
 Result<void> Segment::rebuild_indexes() {
-  if (auto r = recovery_begin(); !r) return r;
+  if (auto r = recovery_begin({}); !r) return r;
   auto f = file();
   if (!f) return std::unexpected(f.error());
   BatchWalker walker(**f, 0, size_, base_);
@@ -395,7 +433,7 @@ Result<void> Segment::rebuild_indexes() {
     if (!*batch) break;
     index_batch(**batch, walker.position());
   }
-  add_time_entry();
+  if (auto r = recovery_end(size_); !r) return r;
   auto files = finish();
   if (!files) return std::unexpected(files.error());
   return {};

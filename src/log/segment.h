@@ -103,13 +103,26 @@ class Segment {
   /// No more appends: last time index entry, indexes written and cut. Returns their files, for a
   /// sync.
   Result<std::vector<std::shared_ptr<io::File>>> finish();
+  /// Writes what the indexes hold in memory. Returns their files, for a sync.
+  Result<std::vector<std::shared_ptr<io::File>>> write_indexes();
   /// Empties the indexes and writes them anew from the batch headers up to `end` bytes.
   Result<void> rebuild_indexes();
   /// Renames the files to `*.deleted`; adds their paths to `doomed`.
   Result<void> doom(std::vector<std::string>& doomed);
 
-  // ---- recovery: begin, one call for each good batch, end (cuts the file there)
-  Result<void> recovery_begin();
+  // ---- recovery: begin, one call for each good batch, end (cuts the file there). The indexes are
+  // written only where they turn out to be wrong.
+  /// Where recovery may begin: at the last batch that the index knows below `point`, if the indexes
+  /// look sound. The caller knows that they were durable up to there (a producer snapshot inside
+  /// the segment), and checks that there is such a batch.
+  struct RecoveryStart {
+    uint64_t position = 0;
+    Offset last = kNoOffset;  // of the batch there; −1: the beginning of the segment
+    size_t entries = 0;       // of the index, up to that batch
+    size_t time_entries = 0;
+  };
+  Result<RecoveryStart> recovery_start(Offset point);
+  Result<void> recovery_begin(const RecoveryStart& from);
   void recovery_batch(const BatchView& batch, uint64_t position);
   Result<void> recovery_end(uint64_t valid_bytes);
 

@@ -13,6 +13,8 @@
 namespace odradek::node {
 namespace {
 
+constexpr Millis kRecoveryLine{2000};
+
 using enum metadata::BrokerKey;
 
 raft::DriverOptions driver_options(io::Io& io, const metadata::BrokerConfig& c,
@@ -92,6 +94,7 @@ Node::Node(io::Io& io, NodeOptions options)
     : io_(io), loop_(io.loop(0)), options_(std::move(options)), logger_(options_.logger) {}
 
 Node::~Node() {
+  loop_.timers().cancel(recovery_timer_);
   if (http_) http_->close();
 }
 
@@ -158,7 +161,7 @@ Result<void> Node::start_http() {
   views.push_back(http::health_view([this]() -> std::string {
     switch (state()) {
       case NodeState::kStarting:
-        return "starting";
+        return recovery_.running() ? recovery_.summary() : "starting";
       case NodeState::kServing:
         return "ready";
       default:
@@ -178,6 +181,15 @@ Result<void> Node::start_http() {
 std::string Node::metrics_text() const {
   std::vector<const MetricSet*> sets;
   for (const auto& part : parts_) sets.push_back(&part->metrics);
+  MetricSet recovery;
+  for (const auto& dir : recovery_.dirs()) {
+    const std::string label = fmt::format("dir=\"{}\"", dir->path);
+    recovery.gauge("odradek_recovery_remaining_logs", label, "Logs to be opened at start.")
+        .set(dir->logs_total - dir->logs_done);
+    recovery.counter("odradek_recovery_checked_bytes_total", label, "Bytes checked at start.")
+        .add(dir->bytes_done);
+  }
+  sets.push_back(&recovery);
   return http::prometheus_text(sets);
 }
 
@@ -257,13 +269,6 @@ io::Task<Result<void>> Node::load_partitions() {
   std::vector<replica::Shard*> shards;
   for (auto& part : parts_) shards.push_back(&part->shard);
   const metadata::ImagePtr image = controller_->publisher().current();
-  MonoNs told = loop_.clock().now();
-  const auto progress = [this, told](log::LoadProgress p) mutable {
-    if (loop_.clock().now() < told + Millis(2000)) return;
-    told = loop_.clock().now();
-    logger_.info("recovering logs: {} of {} done, {} MiB checked", p.logs_done, p.logs_total,
-                 p.bytes_scanned >> 20);
-  };
   io::Completion<Result<void>> done;
   replica::load_partitions({.io = io_,
                             .loop = loop_,
@@ -271,11 +276,30 @@ io::Task<Result<void>> Node::load_partitions() {
                             .image = *image,
                             .shards = std::move(shards),
                             .resolve = parts_[0]->resolve,
-                            .parallel = options_.config->int32(kNumRecoveryThreadsPerDataDir) *
-                                        static_cast<int>(log_dirs_->size()),
+                            .parallel = options_.config->int32(kNumRecoveryThreadsPerDataDir),
+                            .status = recovery_,
                             .logger = logger_.named("log")},
-                           progress, [&done](Result<void> r) { done.complete(std::move(r)); });
-  co_return co_await done;
+                           [&done](Result<void> r) { done.complete(std::move(r)); });
+  tell_recovery({});
+  Result<void> result = co_await done;
+  loop_.timers().cancel(recovery_timer_);
+  co_return result;
+}
+
+/// A line for each directory at work, every two seconds until recovery is over.
+void Node::tell_recovery(std::vector<uint64_t> bytes_before) {
+  std::vector<uint64_t> bytes;
+  for (size_t i = 0; i < recovery_.dirs().size(); i++) {
+    const replica::RecoveryStatus::Dir& dir = *recovery_.dirs()[i];
+    bytes.push_back(dir.bytes_done.load(std::memory_order_relaxed));
+    if (bytes_before.empty() || dir.logs_done == dir.logs_total) continue;
+    logger_.info("{} {}, {} MiB/s", dir.clean ? "opening" : "recovering",
+                 replica::RecoveryStatus::line(dir),
+                 (bytes[i] - bytes_before[i]) * 1000 / kRecoveryLine.value >> 20);
+  }
+  recovery_timer_ = loop_.timers().start(kRecoveryLine, [this, bytes = std::move(bytes)]() mutable {
+    tell_recovery(std::move(bytes));
+  });
 }
 
 /// Every loop gets the image as it is, then each change of it.
@@ -293,14 +317,37 @@ void Node::follow_metadata() {
 /// What recovery found may be in the page cache only. Readers must not see it before it is durable,
 /// and clients not a high watermark below the one they know: so nobody is served before.
 io::Task<void> Node::found_is_durable() {
+  io::Completion<bool> durable;
+  size_t left = parts_.size();
   for (auto& part : parts_) {
-    io::Completion<bool> durable;
-    part->loop.post([this, p = part.get(), &durable] {
-      p->shard.when_durable(
-          [this, &durable] { loop_.post([&durable] { durable.complete(true); }); });
+    part->loop.post([this, p = part.get(), &durable, &left] {
+      p->shard.when_durable([this, &durable, &left] {
+        loop_.post([&durable, &left] {
+          if (--left == 0) durable.complete(true);
+        });
+      });
     });
-    co_await durable;
   }
+  co_await durable;
+}
+
+/// False if something could not be closed: there must be no clean marker then.
+io::Task<bool> Node::close_logs() {
+  io::Completion<bool> closed;
+  size_t left = parts_.size();
+  bool clean = true;
+  for (auto& part : parts_) {
+    part->loop.post([this, p = part.get(), &closed, &left, &clean] {
+      p->shard.close([this, &closed, &left, &clean](Result<void> r) {
+        loop_.post([this, &closed, &left, &clean, r] {
+          if (!r) logger_.error("closing logs: {}", r.error().message);
+          clean = clean && r;
+          if (--left == 0) closed.complete(clean);
+        });
+      });
+    });
+  }
+  co_return co_await closed;
 }
 
 void Node::stop(std::move_only_function<void()> done) { io::spawn(run_stop(std::move(done))); }
@@ -313,18 +360,7 @@ io::Task<void> Node::run_stop(std::move_only_function<void()> done) {
   io::Completion<bool> closed;
   server_->close([&closed] { closed.complete(true); });
   co_await closed;
-  bool clean = true;
-  for (auto& part : parts_) {
-    io::Completion<Result<void>> shut;
-    part->loop.post([this, p = part.get(), &shut] {
-      p->shard.close(
-          [this, &shut](Result<void> r) { loop_.post([&shut, r] { shut.complete(r); }); });
-    });
-    if (auto r = co_await shut; !r) {
-      clean = false;
-      logger_.error("closing logs: {}", r.error().message);
-    }
-  }
+  bool clean = co_await close_logs();
   if (auto r = controller_->close(); !r) {
     clean = false;
     logger_.error("closing the metadata log: {}", r.error().message);

@@ -30,6 +30,7 @@
 #include "node/directories.h"
 #include "node/lifecycle.h"
 #include "node/loop_parts.h"
+#include "replica/recovery_status.h"
 #include "server/server.h"
 
 namespace odradek::node {
@@ -77,8 +78,10 @@ class Node {
   std::string metrics_text() const;
   void make_loops();
   io::Task<Result<void>> load_partitions();
+  void tell_recovery(std::vector<uint64_t> bytes_before);
   void follow_metadata();
   io::Task<void> found_is_durable();
+  io::Task<bool> close_logs();
   Registration registration() const;
   void fatal(const Error& error);
 
@@ -91,6 +94,8 @@ class Node {
   std::vector<server::ListenerSpec> specs_;
   OpenedDirectories directories_;
   std::vector<std::unique_ptr<LoopParts>> parts_;  // by loop
+  replica::RecoveryStatus recovery_;
+  io::TimerId recovery_timer_ = io::TimerId::kNone;
   std::unique_ptr<replica::LogDirs> log_dirs_;
   std::unique_ptr<replica::Cleaner> cleaner_;
   std::unique_ptr<ControllerHost> controller_;

@@ -13,6 +13,11 @@ namespace {
 
 using log::CheckpointKind;
 
+/// Bytes of all partitions of a loop after which recovery points are reported, and how much later
+/// they probably are on the device.
+constexpr uint64_t kWrittenMax = 64 << 20;
+constexpr Millis kSyncedBy{50};
+
 uint8_t bit(CheckpointKind kind) { return static_cast<uint8_t>(1U << static_cast<int>(kind)); }
 
 Offset checkpoint_offset(const Partition& partition, CheckpointKind kind) {
@@ -54,6 +59,20 @@ void Housekeeping::changed(Partition& partition, CheckpointKind kind) {
                        : kind == CheckpointKind::kRecoveryPoint ? s.recovery_point_checkpoint
                                                                 : s.log_start_checkpoint;
   due.timer = timers_.start(delay, [this, kind] { report(kind); });
+}
+
+void Housekeeping::written(uint64_t bytes) {
+  written_ += bytes;
+  if (written_ < kWrittenMax) return;
+  written_ = 0;
+  Due& due = due_[static_cast<size_t>(CheckpointKind::kRecoveryPoint)];
+  timers_.cancel(due.timer);
+  due.timer = timers_.start(kSyncedBy, [this] { report(CheckpointKind::kRecoveryPoint); });
+}
+
+void Housekeeping::report_now(CheckpointKind kind) {
+  timers_.cancel(due_[static_cast<size_t>(kind)].timer);
+  report(kind);
 }
 
 void Housekeeping::report(CheckpointKind kind) {

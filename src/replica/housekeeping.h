@@ -28,6 +28,11 @@ class Housekeeping {
 
   /// The line of this partition in that checkpoint file is out of date.
   void changed(Partition& partition, log::CheckpointKind kind);
+  /// So much was appended: with much, recovery points are reported sooner than their interval says,
+  /// since a crash has to check what lies behind them.
+  void written(uint64_t bytes);
+  /// Tells LogDirs what has changed of that file, without waiting for its interval.
+  void report_now(log::CheckpointKind kind);
   /// flush.ms: the partition has bytes that want a sync by then.
   void flush_by(Partition& partition, MonoNs when);
   /// The partition goes away, or its directory has failed.
@@ -64,6 +69,7 @@ class Housekeeping {
   io::Timers& timers_;
   Logger logger_;
   std::array<Due, kKinds> due_;
+  uint64_t written_ = 0;  // since recovery points were last reported because of it
   std::vector<Partition*> flush_;
   io::TimerId flush_timer_ = io::TimerId::kNone;
   std::multimap<MonoNs, Doomed> doomed_;

@@ -16,6 +16,9 @@ using wire::ErrorCode;
 
 // flush.ms above this (292 years in nanoseconds) never comes.
 inline constexpr Millis kNever{9'000'000'000'000};
+// What recovery may have to check of a partition that nobody asks to sync. Nothing waits for that
+// sync; the system would write the bytes soon anyway.
+inline constexpr uint64_t kUnflushedBytesMax = 128 << 20;
 
 Partition::Partition(Shard& shard, std::shared_ptr<const TopicInfo> topic, size_t dir,
                      std::unique_ptr<log::Log> log, Offset high_watermark)
@@ -136,7 +139,7 @@ ProduceOutcome Partition::append(MutableBytes batch, log::AppendOrigin origin, W
   out.end = appended->last + int64_t{1};
   out.append_time = appended->append_time;
   out.log_start = log_->start();
-  if (!appended->duplicate) this->appended(count);
+  if (!appended->duplicate) this->appended(count, batch.size());
   return out;
 }
 
@@ -219,19 +222,23 @@ Partition::Deleted Partition::delete_records(Offset offset) {
   return out;
 }
 
-void Partition::appended(int64_t records) {
+void Partition::appended(int64_t records, uint64_t bytes) {
   const TopicSettings& s = settings();
   Housekeeping& housekeeping = shard_.housekeeping();
   const bool rolled = log_->segment_count() != segments_;
   segments_ = log_->segment_count();
   if (rolled && s.log.compact_policy) shard_.cleaning().poke();
+  housekeeping.written(bytes);
   if (s.synced()) {
     shard_.sync_soon(*this);
     return;  // the high watermark follows the disk
   }
   unflushed_records_ += records;
-  // A full segment is synced as at Apache, so that recovery begins behind it.
-  if (rolled || unflushed_records_ >= s.config.flush_messages) {
+  unflushed_bytes_ += bytes;
+  // A full segment is synced as at Apache, so that recovery begins behind it, and long before one
+  // of the default size is full.
+  if (rolled || unflushed_records_ >= s.config.flush_messages ||
+      unflushed_bytes_ >= kUnflushedBytesMax) {
     shard_.sync_soon(*this);
   } else if (s.config.flush_interval.value < kNever.value) {
     housekeeping.flush_by(*this, shard_.loop().clock().now() + s.config.flush_interval);

@@ -172,7 +172,7 @@ class Partition {
   ProduceOutcome refused(wire::ErrorCode error) const;
   ProduceOutcome refused(wire::Validation validation) const;
   /// Marks what an append has to set in motion: sync, high watermark, checkpoints.
-  void appended(int64_t records);
+  void appended(int64_t records, uint64_t bytes);
   Shard& shard_;
   std::shared_ptr<const TopicInfo> topic_;
   size_t dir_;
@@ -184,6 +184,7 @@ class Partition {
   IntrusiveList<CommitTicket> tickets_;  // ascending end
   IntrusiveList<FetchWatch> watches_;
   int64_t unflushed_records_ = 0;  // topics that are not synced: since the last sync
+  uint64_t unflushed_bytes_ = 0;   // the same
   int segments_ = 0;               // as of the last append: a roll asks for a sync
 
   // of Cleaning

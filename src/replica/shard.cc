@@ -1,6 +1,7 @@
 #include "replica/shard.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -245,6 +246,13 @@ void Shard::dir_failed(size_t dir) {
                 loop_.index());
 }
 
+void Shard::when_durable(io::Callback callback) {
+  sync_group_.when_idle([this, callback = std::move(callback)]() mutable {
+    housekeeping_.report_now(CheckpointKind::kRecoveryPoint);
+    callback();
+  });
+}
+
 void Shard::close(std::move_only_function<void(Result<void>)> done) {
   ODRADEK_CHECK(!closing_);
   closing_ = true;
@@ -257,16 +265,56 @@ void Shard::close(std::move_only_function<void(Result<void>)> done) {
   });
 }
 
-void Shard::close_logs(std::move_only_function<void(Result<void>)> done) {
+/// What is under way while the logs close.
+struct Shard::Closing {
+  struct Log {
+    Partition* partition;
+    log::SyncTicket ticket;
+  };
+  std::vector<Log> logs;
+  size_t left = 0;  // directories that are not synced yet
   Result<void> first_error;
+  std::move_only_function<void(Result<void>)> done;
+};
+
+/// All logs of a directory share one sync.
+void Shard::close_logs(std::move_only_function<void(Result<void>)> done) {
+  auto closing = std::make_shared<Closing>();
+  closing->done = std::move(done);
+  std::vector<std::vector<std::shared_ptr<io::File>>> files(dirs_.size());
   for (Partition* partition : partitions()) {
     if (partition->offline()) continue;
-    Result<void> r = partition->mutable_log().close();
-    if (!r && first_error) first_error = r;
+    Result<log::SyncTicket> ticket = partition->mutable_log().finish();
+    if (!ticket) {
+      if (closing->first_error) closing->first_error = std::unexpected(ticket.error());
+      continue;
+    }
+    auto& of_dir = files[partition->dir()];
+    std::ranges::move(ticket->files, std::back_inserter(of_dir));
+    ticket->files.clear();
+    closing->logs.push_back({partition, std::move(*ticket)});
+  }
+  closing->left = dirs_.size();
+  for (size_t dir = 0; dir < dirs_.size(); dir++) {
+    drop_twins(files[dir]);
+    dirs_.sync_queue(dir).submit(std::move(files[dir]), loop_,
+                                 [this, closing, dir](Result<void> result) {
+                                   if (!result) dirs_.fail(dir, result.error());
+                                   if (!result && closing->first_error)
+                                     closing->first_error = result;
+                                   if (--closing->left == 0) closed(*closing);
+                                 });
+  }
+}
+
+void Shard::closed(Closing& closing) {
+  for (Closing::Log& log : closing.logs) {
+    const bool synced = !dirs_.offline(log.partition->dir());
+    if (synced) log.partition->mutable_log().synced(log.ticket);
   }
   housekeeping_.report_all();
   topics_.clear();
-  done(first_error);
+  closing.done(closing.first_error);
 }
 
 }  // namespace odradek::replica

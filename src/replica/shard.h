@@ -75,8 +75,10 @@ class Shard {
   /// The broker's own settings have changed: topics without overrides change too.
   void resolve_all(const metadata::Image& image);
   /// Calls back when all that was found at start is durable, so that high watermarks do not begin
-  /// behind where clients saw them. After the first `apply`, before anybody is served; once.
-  void when_durable(io::Callback callback) { sync_group_.when_idle(std::move(callback)); }
+  /// behind where clients saw them; the recovery points are then reported at once, so that a crash
+  /// that follows does not find the same work again. After the first `apply`, before anybody is
+  /// served; once.
+  void when_durable(io::Callback callback);
   /// Everybody who waits is answered NOT_LEADER_OR_FOLLOWER; then gives up what is being cleaned,
   /// syncs and closes all logs and reports their checkpoints to LogDirs. `done` when that is over,
   /// with the first error.
@@ -120,7 +122,9 @@ class Shard {
   void dir_failed(size_t dir);
   void schedule_turn_end();
   void turn_end();
+  struct Closing;
   void close_logs(std::move_only_function<void(Result<void>)> done);
+  void closed(Closing& closing);
 
   io::Io& io_;
   io::Loop& loop_;

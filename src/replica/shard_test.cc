@@ -343,6 +343,59 @@ TEST_F(ShardTest, WhatRecoveryFoundIsReadOnceItIsDurable) {
   EXPECT_EQ(partition(id).high_watermark(), Offset(1));
 }
 
+TEST_F(ShardTest, ARecoveryIsCountedAndItsRecoveryPointsAreWrittenAtOnce) {
+  const Uuid id = create_topic("t", 5);
+  for (int i = 0; i < 5; i++) {
+    on_loop([&] {
+      ByteBuffer batch = make_batch();
+      partition(id, i).produce(batch, {.acks = -1, .now = node.loop(0).clock().wall()});
+    });
+  }
+  node.kill();
+  stop();
+  node.restart();
+  start();
+  load();
+  EXPECT_FALSE(recovery->running());
+  ASSERT_EQ(recovery->dirs().size(), 1U);
+  const RecoveryStatus::Dir& dir = *recovery->dirs()[0];
+  EXPECT_EQ(dir.logs_done, 5U);
+  EXPECT_EQ(dir.logs_total, 5U);
+  EXPECT_EQ(dir.bytes_done, 5 * partition(id).log().size());
+  EXPECT_EQ(dir.bytes_begun, dir.bytes_done);
+  EXPECT_EQ(recovery->summary(), "recovering 5/5 logs");
+  size_t durable = 0;
+  for (auto& shard : shards) {
+    shard->loop().post([&] { shard->when_durable([&] { durable++; }); });
+  }
+  ASSERT_TRUE(sim.run_until([&] { return durable == shards.size(); }, Millis(5'000)));
+  sim.run_for(Millis(100));
+  const auto points = dirs->dir(0).read_checkpoint(log::CheckpointKind::kRecoveryPoint);
+  ASSERT_TRUE(points);
+  EXPECT_EQ(points->size(), 5U);
+  for (const auto& [name, point] : *points) EXPECT_EQ(point, Offset(1)) << name.to_string();
+}
+
+TEST_F(ShardTest, MuchWrittenIsReportedAsRecoveryPointsSoon) {
+  const Uuid id = create_topic("t");
+  for (int i = 0; i < 70; i++) produce(id, {.value_size = 1'000'000});
+  sim.run_for(Millis(200));
+  const auto points = dirs->dir(0).read_checkpoint(log::CheckpointKind::kRecoveryPoint);
+  ASSERT_TRUE(points);
+  ASSERT_EQ(points->size(), 1U);
+  EXPECT_GT(points->begin()->second, Offset(60));
+}
+
+TEST_F(ShardTest, TopicsThatAreNotSyncedAreSyncedWhenMuchWaits) {
+  const Uuid id = create_topic("t", 1, {{"flush.messages", "1000000"}});
+  for (int i = 0; i < 100; i++) produce(id, {.value_size = 1'000'000});
+  sim.run_for(Millis(200));
+  EXPECT_EQ(partition(id).log().durable_end(), Offset(0));
+  for (int i = 0; i < 50; i++) produce(id, {.value_size = 1'000'000});
+  sim.run_for(Millis(200));
+  EXPECT_GT(partition(id).log().durable_end(), Offset(100));
+}
+
 TEST_F(ShardTest, FoldersOfUnknownTopicsBecomeStray) {
   const Uuid id = create_topic("t");
   produce(id);

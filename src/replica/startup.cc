@@ -1,6 +1,7 @@
 #include "replica/startup.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,18 +15,30 @@ using log::FolderKind;
 
 /// What is known of a log before it is opened, beside its LogOptions.
 struct Found {
-  size_t dir;
   Offset high_watermark;
   Offset first_dirty;
   int loop;
 };
 
+/// What a directory holds, as read on a file thread.
+struct Listing {
+  log::OffsetCheckpoint recovery;
+  log::OffsetCheckpoint starts;
+  log::OffsetCheckpoint marks;
+  log::OffsetCheckpoint cleaned;
+  std::optional<Error> unreadable;  // what became of cleaner-offset-checkpoint
+  std::vector<log::PartitionFolder> folders;
+  std::vector<std::string> metadata;  // of each folder: its partition.metadata, empty without it
+};
+
 struct State {
   explicit State(Loading l) : loading(std::move(l)) {}
   Loading loading;
-  std::vector<log::LogOptions> options;
-  std::vector<Found> found;
+  std::vector<std::vector<Found>> found;  // by directory
+  std::vector<std::vector<LoadedLog>> by_loop;
   std::move_only_function<void(Result<void>)> done;
+  Result<void> result;
+  size_t left = 0;  // directories that are being loaded
 };
 
 Offset line_of(const log::OffsetCheckpoint& lines, const log::TopicPartition& partition) {
@@ -34,12 +47,11 @@ Offset line_of(const log::OffsetCheckpoint& lines, const log::TopicPartition& pa
 }
 
 /// Topic of a partition folder if this node has that replica, else null.
-const metadata::Topic* topic_of(const Loading& l, const std::string& folder,
+const metadata::Topic* topic_of(const Loading& l, const std::string& text,
                                 const log::TopicPartition& partition) {
-  Result<std::string> text = log::read_small_file(l.io.disk(), folder + "/partition.metadata");
   const metadata::Topic* topic = nullptr;
-  if (text && !log::is_blank(*text)) {
-    Result<Uuid> id = log::parse_partition_metadata(*text);
+  if (!log::is_blank(text)) {
+    Result<Uuid> id = log::parse_partition_metadata(text);
     if (id) topic = l.image.topic(*id);
     if (topic != nullptr && topic->name != partition.topic) topic = nullptr;
   } else {
@@ -50,33 +62,60 @@ const metadata::Topic* topic_of(const Loading& l, const std::string& folder,
   return p != nullptr && p->is_replica(l.shards[0]->settings().node_id) ? topic : nullptr;
 }
 
-Result<log::OffsetCheckpoint> checkpoint(const Loading& l, size_t dir, CheckpointKind kind) {
-  Result<log::OffsetCheckpoint> lines = l.dirs.dir(dir).read_checkpoint(kind);
+Result<log::OffsetCheckpoint> checkpoint(const log::LogDir& dir, CheckpointKind kind) {
+  Result<log::OffsetCheckpoint> lines = dir.read_checkpoint(kind);
   if (!lines && lines.error().kind == Errc::kNotFound) return log::OffsetCheckpoint{};
   return lines;
 }
 
-/// Adds the logs of one directory to `state`.
-Result<void> scan(State& state, size_t dir) {
-  Loading& l = state.loading;
-  Result<log::OffsetCheckpoint> recovery = checkpoint(l, dir, CheckpointKind::kRecoveryPoint);
-  if (!recovery) return std::unexpected(recovery.error());
-  Result<log::OffsetCheckpoint> starts = checkpoint(l, dir, CheckpointKind::kLogStart);
-  if (!starts) return std::unexpected(starts.error());
-  Result<log::OffsetCheckpoint> marks = checkpoint(l, dir, CheckpointKind::kHighWatermark);
-  if (!marks) return std::unexpected(marks.error());
-  Result<log::OffsetCheckpoint> cleaned = checkpoint(l, dir, CheckpointKind::kCleaner);
-  if (!cleaned) {
-    if (cleaned.error().kind == Errc::kIo) return std::unexpected(cleaned.error());
-    // Nothing depends on it but work: what was cleaned is cleaned again.
-    l.logger.warn("{}; compacted logs are cleaned from their start", cleaned.error().message);
-    cleaned = log::OffsetCheckpoint{};
+/// On a file thread.
+Result<Listing> list(const log::LogDir& dir) {
+  Listing out;
+  for (auto& [kind, lines] : {std::pair<CheckpointKind, log::OffsetCheckpoint&>(
+                                  CheckpointKind::kRecoveryPoint, out.recovery),
+                              {CheckpointKind::kLogStart, out.starts},
+                              {CheckpointKind::kHighWatermark, out.marks}}) {
+    Result<log::OffsetCheckpoint> read = checkpoint(dir, kind);
+    if (!read) return std::unexpected(read.error());
+    lines = std::move(*read);
   }
-  Result<std::vector<log::PartitionFolder>> folders = l.dirs.dir(dir).list();
+  Result<log::OffsetCheckpoint> cleaned = checkpoint(dir, CheckpointKind::kCleaner);
+  if (!cleaned && cleaned.error().kind == Errc::kIo) return std::unexpected(cleaned.error());
+  if (cleaned) out.cleaned = std::move(*cleaned);
+  if (!cleaned) out.unreadable = cleaned.error();
+  Result<std::vector<log::PartitionFolder>> folders = dir.list();
   if (!folders) return std::unexpected(folders.error());
+  out.folders = std::move(*folders);
+  for (const log::PartitionFolder& folder : out.folders) {
+    std::string file = dir.path() + "/" + folder.name + "/partition.metadata";
+    Result<std::string> text = log::read_small_file(dir.disk(), file);
+    out.metadata.push_back(text ? std::move(*text) : "");
+  }
+  return out;
+}
+
+log::RecoveryProgress counted(RecoveryStatus::Dir& status) {
+  return [&status, told = uint64_t{0}, of = uint64_t{0}](uint64_t done, uint64_t total) mutable {
+    status.bytes_begun.fetch_add(total - of, std::memory_order_relaxed);
+    status.bytes_done.fetch_add(done - told, std::memory_order_relaxed);
+    told = done;
+    of = total;
+  };
+}
+
+/// The logs of one directory.
+Result<std::vector<log::LogOptions>> plan(State& state, size_t dir, const Listing& listing) {
+  Loading& l = state.loading;
+  RecoveryStatus::Dir& status = *l.status.dirs()[dir];
+  std::vector<log::LogOptions> options;
+  if (listing.unreadable) {
+    // Nothing depends on it but work: what was cleaned is cleaned again.
+    l.logger.warn("{}; compacted logs are cleaned from their start", listing.unreadable->message);
+  }
   log::OffsetCheckpoint kept[4];  // lines of replicas that are here
   const int loops = static_cast<int>(l.shards.size());
-  for (const log::PartitionFolder& folder : *folders) {
+  for (size_t i = 0; i < listing.folders.size(); i++) {
+    const log::PartitionFolder& folder = listing.folders[i];
     const std::string path = l.dirs.dir(dir).path() + "/" + folder.name;
     if (folder.kind == FolderKind::kDelete) {
       l.io.background([&disk = l.io.disk(), path] { (void)disk.remove_tree(path); }, l.loop, [] {});
@@ -84,7 +123,7 @@ Result<void> scan(State& state, size_t dir) {
     }
     if (folder.kind != FolderKind::kPartition) continue;
     if (folder.partition.topic == "__cluster_metadata") continue;
-    const metadata::Topic* topic = topic_of(l, path, folder.partition);
+    const metadata::Topic* topic = topic_of(l, listing.metadata[i], folder.partition);
     if (topic == nullptr) {
       l.logger.warn("{}: not a replica of this node; set aside as stray", path);
       Result<std::string> r = l.dirs.dir(dir).set_aside(path, folder.partition,
@@ -92,77 +131,112 @@ Result<void> scan(State& state, size_t dir) {
       if (!r) return std::unexpected(r.error());
       continue;
     }
-    const Offset start = line_of(*starts, folder.partition);
-    const Offset point = line_of(*recovery, folder.partition);
-    const Offset mark = line_of(*marks, folder.partition);
+    const Offset start = line_of(listing.starts, folder.partition);
+    const Offset point = line_of(listing.recovery, folder.partition);
+    const Offset mark = line_of(listing.marks, folder.partition);
     kept[static_cast<int>(CheckpointKind::kRecoveryPoint)][folder.partition] = point;
     kept[static_cast<int>(CheckpointKind::kLogStart)][folder.partition] = start;
     kept[static_cast<int>(CheckpointKind::kHighWatermark)][folder.partition] = mark;
-    const Offset dirty = line_of(*cleaned, folder.partition);
-    if (cleaned->contains(folder.partition)) {
+    const Offset dirty = line_of(listing.cleaned, folder.partition);
+    if (listing.cleaned.contains(folder.partition)) {
       kept[static_cast<int>(CheckpointKind::kCleaner)][folder.partition] = dirty;
     }
-    state.options.push_back({.disk = &l.io.disk(),
-                             .folder = path,
-                             .partition = folder.partition,
-                             .topic_id = topic->id,
-                             .config = l.resolve(l.image, topic->name).log,
-                             .start = start,
-                             .recovery_point = point,
-                             .clean = l.dirs.clean(dir),
-                             .now = l.loop.clock().wall(),
-                             .random = l.loop.random().next(),
-                             .logger = l.logger.named("log")});
-    state.found.push_back({dir, mark, dirty, owner_loop(topic->id, folder.partition.index, loops)});
+    options.push_back({.disk = &l.io.disk(),
+                       .folder = path,
+                       .partition = folder.partition,
+                       .topic_id = topic->id,
+                       .config = l.resolve(l.image, topic->name).log,
+                       .start = start,
+                       .recovery_point = point,
+                       .clean = l.dirs.clean(dir),
+                       .now = l.loop.clock().wall(),
+                       .random = l.loop.random().next(),
+                       .logger = l.logger.named("log"),
+                       .progress = counted(status)});
+    state.found[dir].push_back({mark, dirty, owner_loop(topic->id, folder.partition.index, loops)});
     l.dirs.count(dir, 1);
   }
+  status.logs_total.store(options.size(), std::memory_order_relaxed);
   for (int kind = 0; kind < 4; kind++) {
     l.dirs.load_checkpoint(dir, static_cast<CheckpointKind>(kind), std::move(kept[kind]));
   }
-  return {};
+  return options;
 }
 
-void loaded(State& state, log::LoadedLogs logs) {
-  ODRADEK_CHECK(logs.size() == state.found.size());
-  Loading& l = state.loading;
-  std::vector<std::vector<LoadedLog>> by_loop(l.shards.size());
-  Result<void> result;
+/// One directory is through.
+void finish(const std::shared_ptr<State>& state) {
+  if (--state->left > 0) return;
+  Loading& l = state->loading;
+  for (size_t i = 0; i < state->by_loop.size(); i++) {
+    // std::function and friends copy; a shared list can be moved out of on the other loop.
+    auto logs = std::make_shared<std::vector<LoadedLog>>(std::move(state->by_loop[i]));
+    l.shards[i]->loop().post([shard = l.shards[i], logs] { shard->adopt(std::move(*logs)); });
+  }
+  l.status.end();
+  state->done(state->result);
+}
+
+void loaded(State& state, size_t dir, log::LoadedLogs logs) {
+  ODRADEK_CHECK(logs.size() == state.found[dir].size());
   for (size_t i = 0; i < logs.size(); i++) {
-    const Found& found = state.found[i];
+    const Found& found = state.found[dir][i];
     if (logs[i]) {
       (*logs[i])->set_first_dirty(found.first_dirty);
-      by_loop[static_cast<size_t>(found.loop)].push_back(
-          {std::move(*logs[i]), found.dir, found.high_watermark});
+      state.by_loop[static_cast<size_t>(found.loop)].push_back(
+          {std::move(*logs[i]), dir, found.high_watermark});
     } else if (logs[i].error().kind == Errc::kUnsupported) {
-      result = std::unexpected(logs[i].error());
+      state.result = std::unexpected(logs[i].error());
     } else {
-      l.dirs.fail(found.dir, logs[i].error());
+      state.loading.dirs.fail(dir, logs[i].error());
     }
   }
-  for (size_t i = 0; i < by_loop.size(); i++) {
-    // std::function and friends copy; a shared list can be moved out of on the other loop.
-    auto list = std::make_shared<std::vector<LoadedLog>>(std::move(by_loop[i]));
-    l.shards[i]->loop().post([shard = l.shards[i], list] { shard->adopt(std::move(*list)); });
+}
+
+void listed(const std::shared_ptr<State>& state, size_t dir, const Result<Listing>& listing) {
+  Loading& l = state->loading;
+  auto options = listing ? plan(*state, dir, *listing)
+                         : Result<std::vector<log::LogOptions>>(std::unexpected(listing.error()));
+  if (!options) {
+    if (options.error().kind == Errc::kInvalid) {
+      state->result = std::unexpected(options.error());
+    } else {
+      l.dirs.fail(dir, options.error());
+    }
+    return finish(state);
   }
-  state.done(result);
+  RecoveryStatus::Dir& status = *l.status.dirs()[dir];
+  log::load_logs(
+      l.io, l.loop, std::move(*options), l.parallel,
+      [&status] { status.logs_done.fetch_add(1, std::memory_order_relaxed); },
+      [state, dir](log::LoadedLogs logs) {
+        loaded(*state, dir, std::move(logs));
+        finish(state);
+      });
 }
 
 }  // namespace
 
-void load_partitions(Loading loading, std::move_only_function<void(log::LoadProgress)> progress,
-                     std::move_only_function<void(Result<void>)> done) {
+void load_partitions(Loading loading, std::move_only_function<void(Result<void>)> done) {
   auto state = std::make_shared<State>(std::move(loading));
   state->done = std::move(done);
   Loading& l = state->loading;
+  state->found.resize(l.dirs.size());
+  state->by_loop.resize(l.shards.size());
+  state->left = l.dirs.size() + 1;
   for (size_t dir = 0; dir < l.dirs.size(); dir++) {
-    if (l.dirs.offline(dir)) continue;
-    Result<void> r = scan(*state, dir);
-    if (r) continue;
-    if (r.error().kind == Errc::kInvalid) return state->done(std::move(r));
-    l.dirs.fail(dir, r.error());
+    l.status.add(l.dirs.dir(dir).path()).clean = l.dirs.clean(dir);
   }
-  log::load_logs(l.io, l.loop, std::move(state->options), l.parallel, std::move(progress),
-                 [state](log::LoadedLogs logs) { loaded(*state, std::move(logs)); });
+  l.status.begin();
+  for (size_t dir = 0; dir < l.dirs.size(); dir++) {
+    if (l.dirs.offline(dir)) {
+      state->left--;
+      continue;
+    }
+    auto listing = std::make_shared<Result<Listing>>();
+    l.io.background([&of = l.dirs.dir(dir), listing] { *listing = list(of); }, l.loop,
+                    [state, dir, listing] { listed(state, dir, *listing); });
+  }
+  finish(state);
 }
 
 }  // namespace odradek::replica

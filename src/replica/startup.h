@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "io/io.h"
 #include "replica/log_dirs.h"
+#include "replica/recovery_status.h"
 #include "replica/shard.h"
 
 namespace odradek::replica {
@@ -21,15 +22,15 @@ struct Loading {
   const metadata::Image& image;
   std::vector<Shard*> shards;  // by loop
   const ResolveSettings& resolve;
-  int parallel = 2;  // file threads (num.recovery.threads.per.data.dir × directories)
+  int parallel = 2;        // file threads for each directory (num.recovery.threads.per.data.dir)
+  RecoveryStatus& status;  // must stay until `done`
   Logger logger;
 };
 
-/// Checkpoints are read, folders listed, logs opened and recovered (`progress` may be empty) and
-/// posted to their shards; a publication that is posted after `done` finds them there. A log that
-/// cannot be opened takes its directory offline; kUnsupported (an old format) or a folder that is
-/// none of ours ends the start with an error.
-void load_partitions(Loading loading, std::move_only_function<void(log::LoadProgress)> progress,
-                     std::move_only_function<void(Result<void>)> done);
+/// Checkpoints are read, folders listed, logs opened and recovered, all on file threads, and posted
+/// to their shards; a publication that is posted after `done` finds them there. A log that cannot
+/// be opened takes its directory offline; kUnsupported (an old format) or a folder that is none of
+/// ours ends the start with an error.
+void load_partitions(Loading loading, std::move_only_function<void(Result<void>)> done);
 
 }  // namespace odradek::replica

@@ -6,9 +6,7 @@
 #include "replica/partition.h"
 
 namespace odradek::replica {
-namespace {
 
-/// New partitions all name the directory they lie in: once is enough.
 void drop_twins(std::vector<std::shared_ptr<io::File>>& files) {
   if (files.size() < 2) return;
   const auto path = [](const auto& file) -> const std::string& { return file->path(); };
@@ -16,8 +14,6 @@ void drop_twins(std::vector<std::shared_ptr<io::File>>& files) {
   const auto twins = std::ranges::unique(files, {}, path);
   files.erase(twins.begin(), twins.end());
 }
-
-}  // namespace
 
 SyncGroup::SyncGroup(io::Loop& loop, LogDirs& dirs)
     : loop_(loop), dirs_(dirs), by_dir_(dirs.size()) {}
@@ -40,6 +36,7 @@ void SyncGroup::submit(size_t index) {
   for (Partition* partition : dir.dirty) {
     partition->dirty_ = false;
     partition->unflushed_records_ = 0;
+    partition->unflushed_bytes_ = 0;
     Taken taken{partition, partition->log_->take_unsynced()};
     for (auto& file : taken.ticket.files) files.push_back(std::move(file));
     taken.ticket.files.clear();

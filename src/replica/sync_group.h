@@ -15,6 +15,10 @@ namespace odradek::replica {
 
 class Partition;
 
+/// Leaves one of those files that have the same path: new partitions all name the directory they
+/// lie in.
+void drop_twins(std::vector<std::shared_ptr<io::File>>& files);
+
 class SyncGroup {
  public:
   SyncGroup(io::Loop& loop, LogDirs& dirs);

@@ -72,6 +72,14 @@ void print_banner(const node::Node& node, const metadata::BrokerConfig& config, 
   std::fflush(stdout);
 }
 
+/// For what all directories recover at a time.
+int file_threads(const metadata::BrokerConfig& config) {
+  constexpr int64_t kMost = 64;
+  const int64_t wanted = int64_t{config.int32(metadata::BrokerKey::kNumRecoveryThreadsPerDataDir)} *
+                         static_cast<int64_t>(config.log_dirs().size());
+  return static_cast<int>(std::clamp<int64_t>(wanted, 2, kMost));
+}
+
 /// One run of a node on the real system.
 class Run {
  public:
@@ -82,7 +90,8 @@ class Run {
         sink_(make_stderr_sink(false)),
         logger_(sink_.get(), "node", level_of(config_->text(kOdradekLogLevel))),
         io_({.loops = loop_count(*config_),
-             .max_open_files = static_cast<size_t>(config_->int32(kOdradekLogMaxOpenFiles))}),
+             .max_open_files = static_cast<size_t>(config_->int32(kOdradekLogMaxOpenFiles)),
+             .file_threads = file_threads(*config_)}),
         node_(io_,
               {.config = config_, .logger = logger_, .format_if_new = quick, .on_fatal = die}) {}
 

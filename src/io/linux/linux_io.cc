@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 
@@ -12,8 +13,6 @@
 
 namespace odradek::io {
 namespace {
-
-constexpr int kBackgroundThreads = 2;
 
 size_t prepare_process(size_t max_open_files) {
   raise_descriptor_limit();
@@ -44,7 +43,7 @@ struct Signals : std::enable_shared_from_this<Signals> {
 LinuxIo::LinuxIo(LinuxOptions options)
     : options_(options),
       disk_(prepare_process(options.max_open_files)),
-      workers_(std::make_unique<WorkerPool>(kBackgroundThreads)) {
+      workers_(std::make_unique<WorkerPool>(std::max(options.file_threads, 1))) {
   ODRADEK_CHECK(options.loops > 0);
   for (int i = 0; i < options.loops; i++) {
     loops_.push_back(std::make_unique<LinuxLoop>(i, options_, counters_));
@@ -77,8 +76,8 @@ void LinuxIo::on_signal(std::move_only_function<void(int)> callback) {
 
 Loop& LinuxIo::loop(int index) { return *loops_.at(static_cast<size_t>(index)); }
 
-std::unique_ptr<SyncQueue> LinuxIo::make_sync_queue(const std::string& name) {
-  return std::make_unique<LinuxSyncQueue>(name);
+std::unique_ptr<SyncQueue> LinuxIo::make_sync_queue(const std::string& directory) {
+  return std::make_unique<LinuxSyncQueue>(directory);
 }
 
 void LinuxIo::background(Callback work, Loop& reply_to, Callback done) {

@@ -25,6 +25,7 @@ class WorkerPool;
 struct LinuxOptions {
   int loops = 1;
   size_t max_open_files = 0;  // see LinuxDisk
+  int file_threads = 2;       // at most, for Io::background
   int listen_backlog = 512;
 };
 
@@ -53,7 +54,7 @@ class LinuxIo : public Io {
   LinuxDisk& disk() override { return disk_; }
   int loop_count() const override { return static_cast<int>(loops_.size()); }
   Loop& loop(int index) override;
-  std::unique_ptr<SyncQueue> make_sync_queue(const std::string& name) override;
+  std::unique_ptr<SyncQueue> make_sync_queue(const std::string& directory) override;
   void background(Callback work, Loop& reply_to, Callback done) override;
 
   const LinuxCounters& counters() const { return counters_; }

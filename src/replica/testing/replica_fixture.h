@@ -84,6 +84,7 @@ class ReplicaNode {
     for (auto& s : shards) pointers.push_back(s.get());
     const ResolveSettings resolve = settings_of;
     bool done = false;
+    recovery = std::make_unique<RecoveryStatus>();
     const metadata::ImagePtr now = image;
     node.loop(0).post([&] {
       load_partitions({.io = node,
@@ -92,8 +93,9 @@ class ReplicaNode {
                        .image = *now,
                        .shards = pointers,
                        .resolve = resolve,
+                       .status = *recovery,
                        .logger = Logger()},
-                      {}, [&](Result<void> r) {
+                      [&](Result<void> r) {
                         EXPECT_TRUE(r) << r.error().message;
                         done = true;
                       });
@@ -228,6 +230,7 @@ class ReplicaNode {
   sim::SimIo& node;
   int fatal = 0;
   std::unique_ptr<LogDirs> dirs;
+  std::unique_ptr<RecoveryStatus> recovery;  // of the last load()
   std::vector<std::unique_ptr<Shard>> shards;
   metadata::ImagePtr image;
 

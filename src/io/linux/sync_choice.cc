@@ -1,0 +1,30 @@
+#include "io/linux/sync_choice.h"
+
+#include <algorithm>
+
+namespace odradek::io {
+namespace {
+
+constexpr double kWeight = 0.25;   // of the newest measurement
+constexpr double kForget = 0.875;  // what is not used looks cheaper with time, and is tried again
+constexpr double kLeastNs = 20'000;
+
+double mix(double known, double measured) {
+  return std::max(kLeastNs, known + kWeight * (measured - known));
+}
+
+}  // namespace
+
+bool SyncChoice::whole(size_t files) {
+  return files >= kFewest && static_cast<double>(files) * each_ns_ >= whole_ns_;
+}
+
+void SyncChoice::took_each(size_t files, int64_t ns) {
+  if (files == 0) return;
+  each_ns_ = mix(each_ns_, static_cast<double>(ns) / static_cast<double>(files));
+  if (files >= kFewest) whole_ns_ *= kForget;
+}
+
+void SyncChoice::took_whole(int64_t ns) { whole_ns_ = mix(whole_ns_, static_cast<double>(ns)); }
+
+}  // namespace odradek::io

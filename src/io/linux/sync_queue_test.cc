@@ -1,0 +1,130 @@
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "io/linux/linux_io.h"
+#include "io/linux/sync_choice.h"
+#include "io/linux/workers.h"
+
+namespace odradek::io {
+namespace {
+
+/// Counts its syncs; `fails` makes them fail.
+class CountedFile : public File {
+ public:
+  explicit CountedFile(std::string path, bool fails = false)
+      : path_(std::move(path)), fails_(fails) {}
+  const std::string& path() const override { return path_; }
+  Result<size_t> read(uint64_t, MutableBytes) override { return fail(Errc::kIo, path_); }
+  Result<void> write(uint64_t, std::span<const ByteView>) override {
+    return fail(Errc::kIo, path_);
+  }
+  Result<uint64_t> size() override { return fail(Errc::kIo, path_); }
+  Result<void> truncate(uint64_t) override { return fail(Errc::kIo, path_); }
+  Result<void> sync() override {
+    syncs++;
+    return fails_ ? Result<void>(fail(Errc::kIo, path_)) : Result<void>();
+  }
+  int syncs = 0;
+
+ private:
+  std::string path_;
+  bool fails_;
+};
+
+class SyncQueueTest : public ::testing::Test {
+ protected:
+  SyncQueueTest() : directory_(::testing::TempDir() + "odradek-sync-queue") {
+    std::filesystem::create_directories(directory_);
+  }
+  ~SyncQueueTest() override { std::filesystem::remove_all(directory_); }
+
+  std::vector<std::shared_ptr<CountedFile>> make(size_t count, const std::string& directory) {
+    std::vector<std::shared_ptr<CountedFile>> files;
+    for (size_t i = 0; i < count; i++)
+      files.push_back(std::make_shared<CountedFile>(directory + "/f" + std::to_string(i)));
+    return files;
+  }
+  Result<void> sync(LinuxSyncQueue& queue, const std::vector<std::shared_ptr<CountedFile>>& files) {
+    Result<void> result;
+    LinuxIo io({});
+    queue.submit({files.begin(), files.end()}, io.loop(0), [&](Result<void> r) {
+      result = std::move(r);
+      io.stop();
+    });
+    io.run();
+    return result;
+  }
+  static int total(const std::vector<std::shared_ptr<CountedFile>>& files) {
+    int sum = 0;
+    for (const auto& f : files) sum += f->syncs;
+    return sum;
+  }
+
+  std::string directory_;
+};
+
+TEST_F(SyncQueueTest, SyncsAFewFilesOneByOne) {
+  LinuxSyncQueue queue(directory_);
+  const auto files = make(3, directory_);
+  EXPECT_TRUE(sync(queue, files));
+  EXPECT_EQ(total(files), 3);
+  EXPECT_EQ(queue.whole_syncs(), 0U);
+}
+
+TEST_F(SyncQueueTest, SyncsManyFilesAtOnce) {
+  LinuxSyncQueue queue(directory_);
+  const auto files = make(1'000, directory_);
+  EXPECT_TRUE(sync(queue, files));
+  EXPECT_EQ(total(files), 0);
+  EXPECT_EQ(queue.whole_syncs(), 1U);
+}
+
+TEST_F(SyncQueueTest, SyncsFilesOfOtherFileSystemsThemselves) {
+  struct stat here{}, there{};
+  if (::stat(directory_.c_str(), &here) != 0 || ::stat("/proc", &there) != 0 ||
+      here.st_dev == there.st_dev) {
+    GTEST_SKIP() << "one file system only";
+  }
+  LinuxSyncQueue queue(directory_);
+  auto files = make(1'000, directory_);
+  files.push_back(std::make_shared<CountedFile>("/proc/version"));
+  EXPECT_TRUE(sync(queue, files));
+  EXPECT_EQ(total(files), 1);
+  files.push_back(std::make_shared<CountedFile>("/proc/uptime", true));
+  EXPECT_FALSE(sync(queue, files));
+}
+
+TEST_F(SyncQueueTest, WithoutADirectoryEveryFileIsSynced) {
+  LinuxSyncQueue queue("no such directory");
+  const auto files = make(100, directory_);
+  EXPECT_TRUE(sync(queue, files));
+  EXPECT_EQ(total(files), 100);
+}
+
+TEST(SyncChoice, TakesWhatPromisesToBeCheaper) {
+  SyncChoice choice;
+  EXPECT_FALSE(choice.whole(1));
+  EXPECT_TRUE(choice.whole(1'000));
+  // Others write much: syncfs takes a second, a file 1 ms.
+  for (int i = 0; i < 50; i++) {
+    choice.took_whole(1'000'000'000);
+    choice.took_each(1, 1'000'000);
+  }
+  EXPECT_FALSE(choice.whole(100));
+  EXPECT_TRUE(choice.whole(5'000));
+  // It is tried again after a while, and believed when it has become cheap.
+  int rounds = 0;
+  while (!choice.whole(100) && rounds < 100) {
+    choice.took_each(100, 100'000'000);
+    rounds++;
+  }
+  EXPECT_GT(rounds, 2);
+  EXPECT_LT(rounds, 100);
+  for (int i = 0; i < 50; i++) choice.took_whole(1'000'000);
+  EXPECT_TRUE(choice.whole(10));
+}
+
+}  // namespace
+}  // namespace odradek::io
