@@ -5,6 +5,7 @@ The limits on times are generous: they catch what costs a disk access for each p
 case has as few descriptors as a container may have. The last line is `N passed, N failed`.
 """
 import argparse
+import atexit
 import os
 import re
 import resource
@@ -38,6 +39,13 @@ class Suite:
         self.check(f'{name} within {limit_s} s', took < limit_s, f'({took:.2f} s)')
 
 
+def new_broker(suite, properties):
+    """Removed at the very end: what ext4 has just freed makes the next thousands of files slow to create."""
+    broker = brokers.Broker('odradek', suite.options.port, properties=properties)
+    atexit.register(broker.remove)
+    return broker
+
+
 def connect(broker):
     return probe.Connection(broker.host, broker.port, LIMIT_S)
 
@@ -57,7 +65,7 @@ def start(suite, broker, count, name, limit_s):
 
 def life(suite, count, properties, name):
     """Every stage of a node's life with `count` partitions; all records are there at every one."""
-    broker = brokers.Broker('odradek', suite.options.port, properties=properties)
+    broker = new_broker(suite, properties)
     try:
         broker.start()
         began = time.time()
@@ -84,7 +92,6 @@ def life(suite, count, properties, name):
         return broker.log_tail(1 << 20)
     finally:
         broker.kill()
-        broker.remove()
 
 
 def few_descriptors(suite, count):
@@ -98,8 +105,7 @@ def few_descriptors(suite, count):
 def status_page(suite):
     """While logs are recovered the HTTP port tells how far that is."""
     port = suite.options.port
-    broker = brokers.Broker('odradek', port, properties=(f'odradek.http.listeners=127.0.0.1:{port + 2}',
-                                                         'num.recovery.threads.per.data.dir=1'))
+    broker = new_broker(suite, (f'odradek.http.listeners=127.0.0.1:{port + 2}', 'num.recovery.threads.per.data.dir=1'))
     try:
         broker.start()
         create_topic(broker, TOPIC, suite.options.partitions)
@@ -123,7 +129,6 @@ def status_page(suite):
         suite.check('metrics: nothing remains', re.search(r'odradek_recovery_remaining_logs\{dir="[^"]+"\} 0\n', text))
     finally:
         broker.kill()
-        broker.remove()
 
 
 def main():
