@@ -48,6 +48,7 @@ def steps(mode):
         yield 'cli', ['bash', 'tests/cli/run.sh'], 300
         yield 'compat', ['bash', 'tests/compat/run.sh'], 1500
         yield 'partitions', ['bash', 'tests/partitions/run.sh'], 300
+        yield 'dirs', ['bash', 'tests/dirs/run.sh'], 300
         yield 'crash', ['bash', 'tests/crash/run.sh', '--rounds', '3'], 600
 
 

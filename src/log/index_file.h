@@ -64,6 +64,11 @@ class IndexFile {
   /// zeros: so it is neither what a power loss leaves of a page that was not written, nor damaged
   /// in a way that the order tells.
   Result<bool> ascending(Key first, Key second);
+  /// The file, or its folder, has been renamed.
+  void renamed(std::string path) {
+    path_ = std::move(path);
+    file_.reset();
+  }
 
  private:
   static constexpr size_t kPendingBytes = 768;  // 96 or 64 entries

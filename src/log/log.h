@@ -287,6 +287,14 @@ class Log {
   /// Starts a new segment if the active one holds anything.
   Result<void> roll(WallMs now);
 
+  // ---- a log that changes its place
+  /// The folder has been renamed to this.
+  void moved_to(std::string folder);
+  /// This log is a copy of `original`, to its end (else kInvalid): takes over what the batches
+  /// alone do not tell (log start offset, leader epochs, producers and transactions) and writes it
+  /// down, for the next sync.
+  Result<void> take_over(const Log& original);
+
   /// Writes producer snapshot and indexes as Apache expects them after a clean stop. Only `synced`
   /// with the ticket and the destructor may follow. (Without it: as after kill -9.)
   Result<SyncTicket> finish();

@@ -251,4 +251,32 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   return {};
 }
 
+// ---- another place
+
+void Log::moved_to(std::string folder) {
+  Impl& i = *impl_;
+  i.context.folder = std::move(folder);
+  for (auto& segment : i.segments) segment->folder_renamed();
+  i.folder_unsynced = i.parent_unsynced = true;
+  i.touched = true;
+}
+
+Result<void> Log::take_over(const Log& original) {
+  Impl& i = *impl_;
+  const Impl& from = *original.impl_;
+  if (i.end != from.end || i.segments.front()->base() > from.start) {
+    return fail(Errc::kInvalid, fmt::format("{}: not a copy of {}", folder(), original.folder()));
+  }
+  i.start = from.start;
+  i.durable_end = std::max(i.durable_end, i.start);
+  i.producers = from.producers;
+  i.epochs = from.epochs;
+  i.first_dirty = from.first_dirty;
+  i.touched = true;
+  if (auto r = i.write_epochs(); !r) return r;
+  // One of the same name knows only the producers whose batches were copied.
+  if (auto r = i.drop_snapshots(i.end, i.end + int64_t{1}); !r) return r;
+  return i.write_snapshot(i.end);
+}
+
 }  // namespace odradek::log

@@ -40,9 +40,7 @@ Segment::Segment(SegmentContext& context, Offset base, const SegmentFiles& files
   jitter_ms_ = bound <= 0 ? 0 : static_cast<int64_t>(random % static_cast<uint64_t>(bound));
 }
 
-std::string Segment::path(std::string_view suffix) const {
-  return join(context_, base_, suffix);
-}
+std::string Segment::path(std::string_view suffix) const { return join(context_, base_, suffix); }
 
 Result<std::shared_ptr<io::File>> Segment::file() {
   if (!file_) {
@@ -345,6 +343,12 @@ void Segment::adopt(std::shared_ptr<io::File> log, std::shared_ptr<io::File> ind
 }
 
 void Segment::release() { adopt(nullptr, nullptr, nullptr, nullptr, *modified_); }
+
+void Segment::folder_renamed() {
+  index_.renamed(path(kIndexSuffix));
+  time_index_.renamed(path(kTimeIndexSuffix));
+  txn_index_.renamed(path(kTxnIndexSuffix));
+}
 
 Result<void> Segment::doom(std::vector<std::string>& doomed) {
   // The log first: an index without a log is dropped at the next start.

@@ -107,6 +107,8 @@ class Segment {
   Result<std::vector<std::shared_ptr<io::File>>> write_indexes();
   /// Empties the indexes and writes them anew from the batch headers up to `end` bytes.
   Result<void> rebuild_indexes();
+  /// The folder of the context has changed: it was renamed.
+  void folder_renamed();
   /// Renames the files to `*.deleted`; adds their paths to `doomed`.
   Result<void> doom(std::vector<std::string>& doomed);
 

@@ -37,6 +37,11 @@ class TxnIndex {
   uint64_t bytes() const { return size_; }
   /// Uses this open file, or (null) opens it again.
   void adopt(std::shared_ptr<io::File> file) { file_ = std::move(file); }
+  /// The file, or its folder, has been renamed.
+  void renamed(std::string path) {
+    path_ = std::move(path);
+    file_.reset();
+  }
 
  private:
   io::Disk& disk_;

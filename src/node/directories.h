@@ -28,7 +28,9 @@ struct OpenedDirectories {
 /// Locks all directories, checks that they belong to this node and to one cluster, and takes their
 /// clean-shutdown markers. `format_if_new`: directories without meta.properties are formatted if
 /// none has one (`odradek server` without --config); otherwise that is an error which names the
-/// command to run. Nothing is changed before all checks have passed. Blocks on the disk.
+/// command to run. A directory of several that cannot be used is offline, unless it holds the
+/// metadata log; one without identity beside formatted ones is formatted, as at Apache. Otherwise
+/// nothing is changed before all checks have passed. Blocks on the disk.
 Result<OpenedDirectories> open_directories(io::Io& io, io::Loop& loop,
                                            const metadata::BrokerConfig& config, bool format_if_new,
                                            const Logger& logger);

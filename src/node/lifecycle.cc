@@ -42,23 +42,56 @@ void describe_node(Arena& arena, const std::vector<metadata::Endpoint>& endpoint
 }  // namespace
 
 Lifecycle::Lifecycle(io::Loop& loop, wire::ToController& controller, Registration registration,
-                     Millis interval, std::function<Offset()> metadata_offset, Logger logger)
+                     Intervals intervals, std::function<Offset()> metadata_offset,
+                     std::function<void(const Error&)> on_untold, Logger logger)
     : loop_(loop),
       controller_(controller),
       registration_(std::move(registration)),
-      interval_(interval),
+      intervals_(intervals),
       metadata_offset_(std::move(metadata_offset)),
+      on_untold_(std::move(on_untold)),
       logger_(logger) {
   std::sort(registration_.directories.begin(), registration_.directories.end());
+}
+
+Lifecycle::~Lifecycle() {
+  loop_.timers().cancel(timer_);
+  loop_.timers().cancel(failure_timer_);
 }
 
 io::Task<void> Lifecycle::stop() {
   stopped_ = true;
   loop_.timers().cancel(std::exchange(timer_, io::TimerId::kNone));
+  loop_.timers().cancel(std::exchange(failure_timer_, io::TimerId::kNone));
   while (beating_) co_await loop_.sleep(Millis(1));
 }
 
-void Lifecycle::directory_failed(const Uuid& id) { failed_directories_.push_back(id); }
+void Lifecycle::directory_failed(const Uuid& id) {
+  if (stopped_ || id.is_zero()) return;
+  failed_directories_.push_back(id);
+  if (failure_timer_ == io::TimerId::kNone) {
+    failure_timer_ = loop_.timers().start(intervals_.failure_told_by, [this] {
+      failure_timer_ = io::TimerId::kNone;
+      on_untold_(Error{Errc::kIo, "the controller could not be told of a failed log directory"});
+    });
+  }
+  beat_soon();
+}
+
+void Lifecycle::set_cordoned(std::vector<Uuid> ids) {
+  std::sort(ids.begin(), ids.end());
+  if (ids == cordoned_) return;
+  cordoned_ = std::move(ids);
+  beat_soon();
+}
+
+void Lifecycle::beat_soon() {
+  if (!unfenced_ || stopped_) return;  // the next heartbeat comes by itself
+  again_ = true;
+  if (beating_) return;
+  loop_.timers().cancel(timer_);
+  timer_ = loop_.timers().start(Millis(0), [this] { io::spawn(beat()); });
+}
 
 io::Task<Result<ByteBuffer>> Lifecycle::ask(wire::ApiKey api, int16_t version, ByteBuffer body) {
   io::Completion<Result<ByteBuffer>> done;
@@ -139,6 +172,13 @@ io::Task<Result<Lifecycle::Answer>> Lifecycle::heartbeat(bool want_fence) {
   request.current_metadata_offset = metadata_offset_().value;
   request.want_fence = want_fence;
   for (const Uuid& id : failed_directories_) request.offline_log_dirs.add(arena, id);
+  const size_t failures = failed_directories_.size();
+  // Not before, as at Apache; and not at all while nothing has been cordoned.
+  if (caught_up_ && (cordon_told_ || !cordoned_.empty())) {
+    cordon_told_ = true;
+    request.cordoned_log_dirs.emplace();
+    for (const Uuid& id : cordoned_) request.cordoned_log_dirs->add(arena, id);
+  }
   wire::Writer writer;
   request.encode(writer, kHeartbeatVersion);
   auto answer = co_await ask(wire::ApiKey::kBrokerHeartbeat, kHeartbeatVersion, writer.take());
@@ -146,6 +186,12 @@ io::Task<Result<Lifecycle::Answer>> Lifecycle::heartbeat(bool want_fence) {
   wire::Reader reader(*answer, arena);
   wire::BrokerHeartbeatResponse response;
   if (auto r = response.decode(reader, kHeartbeatVersion); !r) co_return std::unexpected(r.error());
+  if (response.error_code == 0) {
+    caught_up_ |= response.is_caught_up;
+    failures_told_ = std::max(failures_told_, failures);
+    if (failures_told_ == failed_directories_.size())
+      loop_.timers().cancel(std::exchange(failure_timer_, io::TimerId::kNone));
+  }
   co_return Answer{response.error_code, response.is_caught_up, response.is_fenced};
 }
 
@@ -160,17 +206,21 @@ io::Task<Result<void>> Lifecycle::become_unfenced() {
     if (!answer->fenced) break;
     co_await loop_.sleep(kStartingInterval);
   }
+  unfenced_ = true;
+  again_ = !cordoned_.empty();  // not told yet
   arm();
   co_return Result<void>{};
 }
 
 void Lifecycle::arm() {
   if (stopped_) return;
-  timer_ = loop_.timers().start(interval_, [this] { io::spawn(beat()); });
+  const Millis delay = again_ ? Millis(0) : intervals_.heartbeat;
+  timer_ = loop_.timers().start(delay, [this] { io::spawn(beat()); });
 }
 
 io::Task<void> Lifecycle::beat() {
   beating_ = true;
+  again_ = false;
   auto answer = co_await heartbeat(false);
   beating_ = false;
   if (stopped_) co_return;

@@ -32,9 +32,16 @@ struct Registration {
 
 class Lifecycle {
  public:
-  /// `metadata_offset` tells the last offset of the published image.
+  struct Intervals {
+    Millis heartbeat;
+    Millis failure_told_by;  // log.dir.failure.timeout.ms
+  };
+  /// `metadata_offset` tells the last offset of the published image; `on_untold` is called when the
+  /// controller could not be told in time of a directory that has failed.
   Lifecycle(io::Loop& loop, wire::ToController& controller, Registration registration,
-            Millis interval, std::function<Offset()> metadata_offset, Logger logger);
+            Intervals intervals, std::function<Offset()> metadata_offset,
+            std::function<void(const Error&)> on_untold, Logger logger);
+  ~Lifecycle();
   Lifecycle(const Lifecycle&) = delete;
   Lifecycle& operator=(const Lifecycle&) = delete;
 
@@ -45,8 +52,10 @@ class Lifecycle {
   io::Task<Result<void>> register_broker();
   /// Heartbeats until the controller has unfenced us, then goes on with one each interval.
   io::Task<Result<void>> become_unfenced();
-  /// Directories that have failed in this process; told in the next heartbeat.
+  /// A directory has failed: the controller is told at once, and again with every heartbeat.
   void directory_failed(const Uuid& id);
+  /// cordoned.log.dirs is now this; told at once if it is new.
+  void set_cordoned(std::vector<Uuid> ids);
   /// No heartbeat is under way or sent after this.
   io::Task<void> stop();
 
@@ -62,17 +71,26 @@ class Lifecycle {
   io::Task<Result<Answer>> heartbeat(bool want_fence);
   io::Task<void> beat();
   void arm();
+  void beat_soon();
 
   io::Loop& loop_;
   wire::ToController& controller_;
   Registration registration_;
-  Millis interval_;
+  Intervals intervals_;
   std::function<Offset()> metadata_offset_;
+  std::function<void(const Error&)> on_untold_;
   Logger logger_;
   BrokerEpoch epoch_{-1};
   std::vector<Uuid> failed_directories_;
+  size_t failures_told_ = 0;  // of failed_directories_
+  std::vector<Uuid> cordoned_;
   io::TimerId timer_ = io::TimerId::kNone;
+  io::TimerId failure_timer_ = io::TimerId::kNone;
+  bool caught_up_ = false;
+  bool cordon_told_ = false;
+  bool unfenced_ = false;  // become_unfenced is over
   bool beating_ = false;
+  bool again_ = false;  // there is news since the heartbeat under way was made
   bool stopped_ = false;
 };
 

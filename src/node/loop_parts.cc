@@ -23,6 +23,12 @@ replica::ShardSettings shard_settings(const io::Io& io, const metadata::BrokerCo
   return s;
 }
 
+/// What one loop may copy of replicas that change their directory.
+int64_t move_rate(const metadata::BrokerConfig& c, int loops) {
+  const int64_t all = c.int64(metadata::BrokerKey::kReplicaAlterLogDirsIoMaxBytesPerSecond);
+  return all == INT64_MAX ? all : all / loops;
+}
+
 size_t session_slots(const io::Io& io, const metadata::BrokerConfig& c) {
   const auto all =
       static_cast<size_t>(c.int32(metadata::BrokerKey::kMaxIncrementalFetchSessionCacheSlots));
@@ -75,6 +81,7 @@ LoopParts::LoopParts(io::Io& io, int index, metadata::BrokerConfigPtr start_conf
                .cluster_id = cluster_id,
                .config = config} {
   services.fetch_sessions = &fetch_sessions;
+  shard.moves().set_rate(move_rate(*config, io.loop_count()));
 }
 
 void LoopParts::follow(const metadata::Publication& publication) {
@@ -86,8 +93,12 @@ void LoopParts::follow(const metadata::Publication& publication) {
     services.config = config;
     shard.resolve_all(image);
     if (cleaner != nullptr && loop.index() == 0) cleaner->change(cleaner_settings(*config));
-    if (loop.index() == 0)
+    shard.moves().set_rate(move_rate(*config, shard.settings().loops));
+    if (loop.index() == 0) {
       for (const auto& line : warnings) logger.warn("{}", line);
+      shard.dirs().set_cordoned(config->list(metadata::BrokerKey::kCordonedLogDirs));
+      if (on_cordoned) on_cordoned();
+    }
   }
   shard.apply(publication);
   services.image = publication.image;

@@ -1,6 +1,7 @@
 // LoopParts: what one loop of a node has for itself.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "base/metrics.h"
@@ -33,6 +34,8 @@ struct LoopParts {
   server::FetchSessions fetch_sessions;
   server::Services services;
   replica::Cleaner* cleaner = nullptr;  // of the node: loop 0 tells it new settings
+  /// Of loop 0: cordoned.log.dirs may have changed.
+  std::function<void()> on_cordoned{};
 };
 
 replica::CleanerSettings cleaner_settings(const metadata::BrokerConfig& config);

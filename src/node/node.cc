@@ -122,10 +122,7 @@ io::Task<Result<void>> Node::start_all() {
   directories_ = std::move(*opened);
   if (auto r = start_metadata(); !r) co_return r;
   make_loops();
-  lifecycle_ = std::make_unique<Lifecycle>(
-      loop_, parts_[0]->to_controller, registration(), config.millis(kBrokerHeartbeatIntervalMs),
-      [this] { return controller_->publisher().current()->provenance.offset; },
-      logger_.named("lifecycle"));
+  make_broker();
   if (auto r = co_await lifecycle_->register_controller(); !r) co_return r;
   if (auto r = co_await lifecycle_->register_broker(); !r) co_return r;
   if (auto r = co_await load_partitions(); !r) co_return r;
@@ -223,6 +220,8 @@ void Node::make_loops() {
       io_, loop_, std::move(directories_.entries), [this](const Error& e) { fatal(e); },
       logger_.named("replica"));
   cleaner_ = std::make_unique<replica::Cleaner>(loop_, cleaner_settings(*options_.config));
+  log_dirs_->set_reserve(static_cast<uint64_t>(options_.config->int64(kOdradekLogDirReserveBytes)));
+  log_dirs_->set_cordoned(options_.config->list(kCordonedLogDirs));
   std::vector<replica::Shard*> shards;
   std::vector<server::Services*> services;
   for (int i = 0; i < io_.loop_count(); i++) {
@@ -241,6 +240,43 @@ void Node::make_loops() {
                                              services);
 }
 
+/// What speaks to the controller for this broker.
+void Node::make_broker() {
+  const metadata::BrokerConfig& config = *options_.config;
+  LoopParts& home = *parts_[0];
+  lifecycle_ = std::make_unique<Lifecycle>(
+      loop_, home.to_controller, registration(),
+      Lifecycle::Intervals{config.millis(kBrokerHeartbeatIntervalMs),
+                           config.millis(kLogDirFailureTimeoutMs)},
+      [this] { return controller_->publisher().current()->provenance.offset; },
+      [this](const Error& e) { fatal(e); }, logger_.named("lifecycle"));
+  for (size_t i = 0; i < log_dirs_->size(); i++) {
+    if (log_dirs_->offline(i)) lifecycle_->directory_failed(log_dirs_->id(i));
+  }
+  log_dirs_->subscribe(loop_, [this](size_t i) { lifecycle_->directory_failed(log_dirs_->id(i)); });
+  home.on_cordoned = [this] {
+    std::vector<Uuid> cordoned;
+    for (size_t i = 0; i < log_dirs_->size(); i++) {
+      if (log_dirs_->cordoned(i)) cordoned.push_back(log_dirs_->id(i));
+    }
+    lifecycle_->set_cordoned(std::move(cordoned));
+  };
+  home.on_cordoned();
+  assignments_ = std::make_unique<Assignments>(
+      loop_, home.to_controller, config.node_id(), [this] { return lifecycle_->epoch(); },
+      logger_.named("assignments"));
+  for (auto& part : parts_) {
+    part->shard.on_assign([this, &loop = part->loop](const Uuid& topic, PartitionIndex index,
+                                                     const Uuid& directory,
+                                                     std::move_only_function<void(bool)> done) {
+      assignments_->assign(topic, index, directory,
+                           [&loop, done = std::move(done)](bool ok) mutable {
+                             loop.post([done = std::move(done), ok]() mutable { done(ok); });
+                           });
+    });
+  }
+}
+
 Registration Node::registration() const {
   const metadata::BrokerConfig& config = *options_.config;
   Registration r;
@@ -249,7 +285,9 @@ Registration Node::registration() const {
   r.incarnation = loop_.random().uuid();
   r.rack = config.rack();
   r.previous_epoch = directories_.previous_epoch;
-  for (size_t i = 0; i < log_dirs_->size(); i++) r.directories.push_back(log_dirs_->id(i));
+  for (size_t i = 0; i < log_dirs_->size(); i++) {
+    if (!log_dirs_->offline(i)) r.directories.push_back(log_dirs_->id(i));
+  }
   for (const auto& spec : specs_) {
     metadata::Endpoint e;
     e.name = spec.name;
@@ -355,6 +393,7 @@ void Node::stop(std::move_only_function<void()> done) { io::spawn(run_stop(std::
 io::Task<void> Node::run_stop(std::move_only_function<void()> done) {
   state_.store(NodeState::kStopping, std::memory_order_release);
   co_await lifecycle_->stop();
+  assignments_->stop();
   server_->stop_accepting(server::ListenerKind::kBroker);
   server_->stop_accepting(server::ListenerKind::kController);
   io::Completion<bool> closed;

@@ -26,6 +26,7 @@
 #include "io/io.h"
 #include "metadata/broker_config.h"
 #include "metadata/publisher.h"
+#include "node/assignments.h"
 #include "node/controller_host.h"
 #include "node/directories.h"
 #include "node/lifecycle.h"
@@ -77,6 +78,7 @@ class Node {
   Result<void> start_http();
   std::string metrics_text() const;
   void make_loops();
+  void make_broker();
   io::Task<Result<void>> load_partitions();
   void tell_recovery(std::vector<uint64_t> bytes_before);
   void follow_metadata();
@@ -100,6 +102,7 @@ class Node {
   std::unique_ptr<replica::Cleaner> cleaner_;
   std::unique_ptr<ControllerHost> controller_;
   std::unique_ptr<Lifecycle> lifecycle_;
+  std::unique_ptr<Assignments> assignments_;
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<http::HttpServer> http_;
 };

@@ -20,7 +20,9 @@ constexpr Millis kSyncedBy{50};
 
 uint8_t bit(CheckpointKind kind) { return static_cast<uint8_t>(1U << static_cast<int>(kind)); }
 
-Offset checkpoint_offset(const Partition& partition, CheckpointKind kind) {
+}  // namespace
+
+Offset Housekeeping::offset_of(const Partition& partition, CheckpointKind kind) {
   switch (kind) {
     case CheckpointKind::kRecoveryPoint:
       return partition.log().recovery_point();
@@ -30,8 +32,6 @@ Offset checkpoint_offset(const Partition& partition, CheckpointKind kind) {
       return partition.high_watermark();
   }
 }
-
-}  // namespace
 
 Housekeeping::Housekeeping(Shard& shard, io::Io& io, Logger logger)
     : shard_(shard), io_(io), timers_(shard.loop().timers()), logger_(std::move(logger)) {
@@ -82,7 +82,7 @@ void Housekeeping::report(CheckpointKind kind) {
   for (Partition* partition : std::exchange(due.partitions, {})) {
     partition->checkpoint_due_ &= static_cast<uint8_t>(~bit(kind));
     if (partition->offline()) continue;
-    by_dir[partition->dir()].push_back({partition->name(), checkpoint_offset(*partition, kind)});
+    by_dir[partition->dir()].push_back({partition->name(), offset_of(*partition, kind)});
   }
   for (auto& [dir, changes] : by_dir) shard_.report(dir, kind, std::move(changes));
 }
@@ -100,7 +100,7 @@ void Housekeeping::report_all() {
     std::map<size_t, std::vector<CheckpointChange>> by_dir;
     for (Partition* partition : shard_.partitions()) {
       if (partition->offline()) continue;
-      by_dir[partition->dir()].push_back({partition->name(), checkpoint_offset(*partition, kind)});
+      by_dir[partition->dir()].push_back({partition->name(), offset_of(*partition, kind)});
     }
     for (auto& [dir, changes] : by_dir) shard_.report(dir, kind, std::move(changes));
   }

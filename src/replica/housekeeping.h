@@ -33,6 +33,8 @@ class Housekeeping {
   void written(uint64_t bytes);
   /// Tells LogDirs what has changed of that file, without waiting for its interval.
   void report_now(log::CheckpointKind kind);
+  /// What the line of this partition in that file should say.
+  static Offset offset_of(const Partition& partition, log::CheckpointKind kind);
   /// flush.ms: the partition has bytes that want a sync by then.
   void flush_by(Partition& partition, MonoNs when);
   /// The partition goes away, or its directory has failed.

@@ -1,5 +1,8 @@
 #include "replica/log_dirs.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -8,33 +11,64 @@ namespace odradek::replica {
 
 using log::CheckpointKind;
 
+namespace {
+constexpr Millis kRetry{5'000};
+}
+
 LogDirs::LogDirs(io::Io& io, io::Loop& home, std::vector<Entry> entries, OnFatal on_fatal,
                  Logger logger)
     : io_(io),
+      disk_(io.disk()),
       home_(home),
       on_fatal_(std::move(on_fatal)),
-      logger_(std::move(logger)),
-      online_(static_cast<int>(entries.size())) {
+      logger_(std::move(logger)) {
   for (Entry& entry : entries) {
     auto slot = std::make_unique<Slot>();
-    slot->sync = io.make_sync_queue(entry.dir->path());
+    if (entry.dir) {
+      entry.path = entry.dir->path();
+      online_++;
+    }
+    slot->offline = !entry.dir;
+    slot->sync = io.make_sync_queue(entry.path);
     slot->entry = std::move(entry);
     slots_.push_back(std::move(slot));
   }
 }
 
-LogDirs::~LogDirs() = default;
+LogDirs::~LogDirs() { home_.timers().cancel(retry_); }
 
-std::optional<size_t> LogDirs::place(const Uuid& assigned) {
+std::optional<size_t> LogDirs::find(std::string_view path) const {
+  for (size_t i = 0; i < slots_.size(); i++) {
+    if (this->path(i) == path) return i;
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> LogDirs::find(const Uuid& id) const {
+  for (size_t i = 0; i < slots_.size(); i++) {
+    if (this->id(i) == id) return i;
+  }
+  return std::nullopt;
+}
+
+void LogDirs::set_cordoned(const std::vector<std::string>& paths) {
+  const bool all = paths.size() == 1 && paths.front() == "*";
+  for (size_t i = 0; i < slots_.size(); i++) {
+    slots_[i]->cordoned.store(all || std::ranges::count(paths, path(i)) > 0);
+  }
+}
+
+std::optional<size_t> LogDirs::place(const Uuid& asked) {
   std::optional<size_t> best;
   int fewest = 0;
   for (size_t i = 0; i < slots_.size(); i++) {
     if (offline(i)) continue;
     const int partitions = slots_[i]->partitions.load();
-    if (id(i) == assigned) {
+    if (id(i) == asked) {
       best = i;
       break;
     }
+    if (cordoned(i)) continue;
     if (!best || partitions < fewest) {
       best = i;
       fewest = partitions;
@@ -51,13 +85,49 @@ void LogDirs::subscribe(io::Loop& loop, OnOffline on_offline) {
 void LogDirs::fail(size_t index, const Error& error) {
   Slot& slot = *slots_[index];
   if (slot.offline.exchange(true)) return;
-  logger_.error("log directory {} has failed and goes offline: {}", slot.entry.dir->path(),
-                error.message);
+  logger_.error("log directory {} has failed and goes offline: {}", path(index), error.message);
   const bool last = online_.fetch_sub(1) == 1;
   for (Subscriber& s : subscribers_) {
     s.loop->post([on_offline = s.on_offline, index] { (*on_offline)(index); });
   }
-  if (last || slot.entry.metadata) on_fatal_(error);
+  if (!last && !slot.entry.metadata) return;
+  on_fatal_(Error{error.kind, fmt::format("log directory {}, which {}, has failed: {}", path(index),
+                                          last ? "was the last one" : "holds the metadata log",
+                                          error.message)});
+}
+
+// ---- room
+
+uint64_t LogDirs::reserve_of(const io::Disk::Space& space) const {
+  return std::min(reserve_, space.total / 20);
+}
+
+bool LogDirs::look_for_room(size_t index, uint64_t bytes) {
+  // So much of what is left goes by before the next look: other processes write, too.
+  constexpr int64_t kUnseenMax = 64 << 20;
+  Slot& slot = *slots_[index];
+  const Result<io::Disk::Space> space = this->space(index);
+  if (!space) return true;  // the append will find out
+  const auto left = static_cast<int64_t>(space->free) - static_cast<int64_t>(bytes) -
+                    static_cast<int64_t>(reserve_of(*space));
+  // Once full, a little more is wanted: small appends would come and go with every batch.
+  const bool full = left < (slot.full.load() ? static_cast<int64_t>(reserve_of(*space)) / 8 : 0);
+  slot.room.store(full ? 0 : std::min(left / 2, kUnseenMax), std::memory_order_relaxed);
+  if (slot.full.exchange(full) != full) {
+    if (full) {
+      logger_.error("{}; appends are refused until there is room again", full_message(index));
+    } else {
+      logger_.info("log directory {} has room again: {} bytes are free", path(index), space->free);
+    }
+  }
+  return !full;
+}
+
+std::string LogDirs::full_message(size_t index) const {
+  const Result<io::Disk::Space> space = this->space(index);
+  if (!space) return fmt::format("log directory {}: {}", path(index), space.error().message);
+  return fmt::format("log directory {} is full: {} bytes are free, {} of them are kept in reserve",
+                     path(index), space->free, std::min(reserve_of(*space), space->free));
 }
 
 // ---- checkpoints
@@ -99,10 +169,27 @@ void LogDirs::write(size_t index, CheckpointKind kind) {
 }
 
 void LogDirs::written(size_t index, CheckpointKind kind, const Result<void>& result) {
-  slots_[index]->files[kind].writing = false;
+  File& file = slots_[index]->files[kind];
+  file.writing = false;
+  if (!result && result.error().kind == Errc::kNoSpace && !closed_) {
+    // The file that is there is old, not wrong; a full disk may have room again.
+    file.changed = true;
+    if (retry_ == io::TimerId::kNone) {
+      logger_.warn("{}; to be written again", result.error().message);
+      retry_ = home_.timers().start(kRetry, [this] { retry_checkpoints(); });
+    }
+    return;
+  }
   if (!result) fail(index, result.error());
   write(index, kind);
   if (closed_) finish_close();
+}
+
+void LogDirs::retry_checkpoints() {
+  retry_ = io::TimerId::kNone;
+  for (size_t i = 0; i < slots_.size(); i++) {
+    for (const auto& [kind, file] : slots_[i]->files) write(i, kind);
+  }
 }
 
 void LogDirs::close(std::optional<BrokerEpoch> marker,

@@ -100,6 +100,9 @@ ProduceOutcome Partition::produce(MutableBytes records, const ProduceOptions& op
   ProduceOutcome out;
   out.error = check_leader();
   if (out.error != ErrorCode::kNone) return out;
+  if (!shard_.dirs().has_room(dir_, records.size())) {
+    return {.error = ErrorCode::kKafkaStorageError, .message = shard_.dirs().full_message(dir_)};
+  }
   const metadata::ResolvedTopicConfig& config = settings().config;
   const int32_t isr_min = std::min(config.min_insync_replicas, state_.replica_count);
   if (options.acks == -1 && state_.isr_size < isr_min) {
@@ -247,7 +250,7 @@ void Partition::appended(int64_t records, uint64_t bytes) {
 }
 
 ErrorCode Partition::disk_failed(const Error& error) {
-  shard_.fail_dir(dir_, error);
+  shard_.disk_failed(dir_, error);
   return ErrorCode::kKafkaStorageError;
 }
 
@@ -261,7 +264,7 @@ void Partition::add(CommitTicket& ticket) {
 }
 
 void Partition::advance_high_watermark() {
-  if (!is_leader_ || offline_) return;
+  if (!is_leader_ || offline_ || held_) return;
   const Offset reached = settings().synced() ? log_->durable_end() : log_->end();
   if (reached <= high_watermark_) return;
   high_watermark_ = reached;
@@ -330,6 +333,22 @@ void Partition::set_offline() {
   if (offline_) return;
   offline_ = true;
   fail_waiters(ErrorCode::kKafkaStorageError);
+}
+
+// ---- moves between directories
+
+std::unique_ptr<log::Log> Partition::replace_log(std::unique_ptr<log::Log> log, size_t dir) {
+  ODRADEK_CHECK(log->end() == log_->end());
+  dir_ = dir;
+  segments_ = log->segment_count();
+  return std::exchange(log_, std::move(log));
+}
+
+void Partition::hold() { held_ = true; }
+
+void Partition::release() {
+  if (!std::exchange(held_, false)) return;
+  advance_high_watermark();
 }
 
 }  // namespace odradek::replica

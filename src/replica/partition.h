@@ -148,9 +148,17 @@ class Partition {
   void advance_high_watermark();
   /// A sync has reached the device and the log knows.
   void synced();
-  /// Takes the directory offline; KAFKA_STORAGE_ERROR.
+  /// Takes the directory offline, unless the disk is only full; KAFKA_STORAGE_ERROR.
   wire::ErrorCode disk_failed(const Error& error);
   log::Log& mutable_log() { return *log_; }
+  /// Its replica is being copied to another directory.
+  bool moving() const { return moving_; }
+  /// Another log with the same content, in that directory, is the replica from now on. The caller
+  /// sees to syncs and checkpoints. Returns the old one.
+  std::unique_ptr<log::Log> replace_log(std::unique_ptr<log::Log> log, size_t dir);
+  /// While held, the high watermark stays where it is.
+  void hold();
+  void release();
 
  private:
   friend class Cleaning;
@@ -158,6 +166,7 @@ class Partition {
   friend class FetchWait;
   friend class SyncGroup;
   friend class Housekeeping;
+  friend class DirMoves;
   friend class Shard;
 
   void add(CommitTicket& ticket);
@@ -191,6 +200,12 @@ class Partition {
   bool cleaning_ = false;     // segments may be replaced: nothing else removes or cuts
   bool uncleanable_ = false;  // a cleaning found something wrong with it
   int cleaning_pauses_ = 0;   // for as long as this is not 0, none begins
+
+  // of Shard and DirMoves
+  Uuid known_dir_;  // the directory that the image names
+  Uuid told_dir_;   // the directory that the controller was told last; zero: none
+  bool moving_ = false;
+  bool held_ = false;
 
   // of SyncGroup and Housekeeping
   bool dirty_ = false;          // in the list of what the next sync takes

@@ -12,6 +12,11 @@ namespace odradek::replica {
 using log::CheckpointKind;
 using wire::ErrorCode;
 
+namespace {
+constexpr Millis kCreateRetry{2'000};
+constexpr size_t kPreferredMax = 10'000;
+}  // namespace
+
 Shard::Shard(io::Io& io, io::Loop& loop, LogDirs& dirs, ShardSettings settings,
              ResolveSettings resolve, Logger logger)
     : io_(io),
@@ -23,11 +28,12 @@ Shard::Shard(io::Io& io, io::Loop& loop, LogDirs& dirs, ShardSettings settings,
       deadlines_(loop),
       sync_group_(loop, dirs),
       housekeeping_(*this, io, logger_),
-      cleaning_(*this, io, logger_.named("cleaner")) {
+      cleaning_(*this, io, logger_.named("cleaner")),
+      moves_(*this, io, logger_) {
   dirs_.subscribe(loop_, [this](size_t dir) { dir_failed(dir); });
 }
 
-Shard::~Shard() = default;
+Shard::~Shard() { loop_.timers().cancel(create_timer_); }
 
 // ---- handlers
 
@@ -81,13 +87,13 @@ void Shard::turn_end() {
 void Shard::adopt(std::vector<LoadedLog> logs) {
   for (LoadedLog& loaded : logs) {
     std::string name = loaded.log->partition().to_string();
-    adopted_.insert_or_assign(std::move(name), std::move(loaded));
+    auto& place = loaded.future ? futures_ : adopted_;
+    place.insert_or_assign(std::move(name), std::move(loaded));
   }
 }
 
 void Shard::apply(const metadata::Publication& publication) {
   if (closing_) return;
-  const metadata::Image& image = *publication.image;
   const metadata::Delta& delta = *publication.delta;
   // Deletions first: a topic may have come back under the same name.
   for (const auto& [id, change] : delta.topics) {
@@ -99,30 +105,42 @@ void Shard::apply(const metadata::Publication& publication) {
     }
   }
   for (const auto& [id, change] : delta.topics) {
-    if (change.after) apply_topic(image, change);
+    if (change.after) apply_topic(publication, change);
+  }
+  if (const int unplaced = std::exchange(unplaced_, 0); unplaced > 0) {
+    logger_.error("{} replicas are not served: their log directory is offline", unplaced);
   }
   apply_configs(publication);
   if (!delta.topics.empty() || !delta.configs.empty()) cleaning_.poke();
 }
 
-void Shard::apply_topic(const metadata::Image& image, const metadata::TopicChange& change) {
+void Shard::apply_topic(const metadata::Publication& publication,
+                        const metadata::TopicChange& change) {
+  const metadata::Image& image = *publication.image;
   const metadata::Topic& after = *change.after;
   for (size_t i = 0; i < after.partitions.size(); i++) {
     const metadata::Partition* state = after.partitions[i].get();
     if (state == nullptr) continue;
     const auto index = static_cast<int32_t>(i);
     if (change.before && change.before->partition(index) == state) continue;
-    if (owner_loop(after.id, PartitionIndex(index), settings_.loops) != loop_.index()) continue;
+    if (owner_loop(after.id, PartitionIndex(index), settings_.loops) != loop_.index()) {
+      if (!preferred_.empty()) preferred_.erase({after.name, PartitionIndex(index)});
+      continue;
+    }
     Topic& topic = topics_[after.id];
     if (!topic.info) {
       topic.info =
           std::make_shared<TopicInfo>(TopicInfo{after.name, after.id, resolve_(image, after.name)});
     }
-    apply_partition(topic, index, *state);
+    // What a snapshot brings may have been here before.
+    const bool is_new = !publication.delta->from_snapshot &&
+                        (!change.before || change.before->partition(index) == nullptr);
+    apply_partition(topic, index, *state, is_new);
   }
 }
 
-void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partition& state) {
+void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partition& state,
+                            bool is_new) {
   const auto i = static_cast<size_t>(index);
   if (topic.partitions.size() <= i) topic.partitions.resize(i + 1);
   std::unique_ptr<Partition>& slot = topic.partitions[i];
@@ -131,14 +149,42 @@ void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partiti
     return;
   }
   if (!slot) slot = take_adopted(topic, index);
-  if (!slot) slot = create(topic, index, state);
-  if (!slot) return;  // no directory is left, or its directory has failed
+  if (!slot) slot = create(topic, index, state, is_new);
+  if (!slot) return;  // no directory is left, or its directory has failed or is full
   slot->set_state({.leader = state.leader,
                    .leader_epoch = state.leader_epoch,
                    .partition_epoch = state.partition_epoch,
                    .isr_size = static_cast<int32_t>(state.isr.size()),
                    .replica_count = static_cast<int32_t>(state.replicas.size())},
                   state.leader == settings_.node_id);
+  slot->known_dir_ = state.directory(settings_.node_id);
+  tell_directory(*slot);
+}
+
+void Shard::assign(Partition& partition, const Uuid& directory,
+                   std::move_only_function<void(bool)> done) {
+  partition.told_dir_ = directory;
+  if (!assign_) return loop_.post([done = std::move(done)]() mutable { done(true); });
+  assign_(partition.topic().id, partition.index(), directory, std::move(done));
+}
+
+void Shard::tell_directory(Partition& partition) {
+  // With one directory the controller knows by itself; a move tells when it takes effect.
+  if (!assign_ || dirs_.size() == 1 || partition.offline() || partition.moving()) return;
+  const Uuid& here = dirs_.id(partition.dir());
+  const Uuid& told = partition.told_dir_.is_zero() ? partition.known_dir_ : partition.told_dir_;
+  if (told == here) return;  // known, or under way
+  assign(partition, here, [](bool) {});
+}
+
+void Shard::prefer(const log::TopicPartition& name, size_t dir) {
+  if (preferred_.size() >= kPreferredMax && !preferred_.contains(name)) return;
+  preferred_.insert_or_assign(name, dir);
+}
+
+void Shard::unlist(Partition& partition) {
+  sync_group_.forget(partition);
+  housekeeping_.forget(partition);
 }
 
 std::unique_ptr<Partition> Shard::take_adopted(const Topic& topic, int32_t index) {
@@ -150,19 +196,38 @@ std::unique_ptr<Partition> Shard::take_adopted(const Topic& topic, int32_t index
   loaded.log->set_config(topic.info->settings.log);
   auto partition = std::make_unique<Partition>(*this, topic.info, loaded.dir, std::move(loaded.log),
                                                loaded.high_watermark);
+  if (auto future = futures_.extract(name.to_string()); !future.empty()) {
+    LoadedLog& copy = future.mapped();
+    moves_.resume(*partition, copy.dir, std::move(copy.log));
+  }
   // What recovery found may never have reached the device: readers wait for that.
   if (partition->settings().synced() && partition->log().unsynced()) sync_soon(*partition);
   return partition;
 }
 
-std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,
-                                         const metadata::Partition& state) {
-  const log::TopicPartition name{topic.info->name, PartitionIndex(index)};
-  std::optional<size_t> dir = dirs_.place(state.directory(settings_.node_id));
-  if (!dir) {
-    logger_.error("{}: no log directory is online", name.to_string());
-    return nullptr;
+/// The directory of a new replica, counted there. A replica that was here before may lie in a
+/// directory that is offline: it is not begun anew elsewhere.
+std::optional<size_t> Shard::place(const log::TopicPartition& name, const Uuid& assigned,
+                                   bool is_new) {
+  if (auto node = preferred_.extract(name); !node.empty() && !dirs_.offline(node.mapped())) {
+    return dirs_.place(dirs_.id(node.mapped()));
   }
+  const std::optional<size_t> known = dirs_.find(assigned);
+  const bool there = known && !dirs_.offline(*known);
+  if (!is_new && !there && dirs_.any_offline()) {
+    unplaced_++;
+    return std::nullopt;
+  }
+  std::optional<size_t> dir = dirs_.place(assigned);
+  if (!dir) logger_.error("{}: no log directory can take it", name.to_string());
+  return dir;
+}
+
+std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,
+                                         const metadata::Partition& state, bool is_new) {
+  const log::TopicPartition name{topic.info->name, PartitionIndex(index)};
+  std::optional<size_t> dir = place(name, state.directory(settings_.node_id), is_new);
+  if (!dir) return nullptr;
   Result<std::unique_ptr<log::Log>> log =
       log::Log::open({.disk = &io_.disk(),
                       .folder = dirs_.dir(*dir).folder_path(name),
@@ -175,14 +240,35 @@ std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,
                       .logger = logger_.named("log")});
   if (!log) {
     dirs_.count(*dir, -1);
-    fail_dir(*dir, log.error());
+    if (log.error().kind == Errc::kNoSpace) {
+      logger_.error("{}: {}", name.to_string(), log.error().message);
+      create_later(topic.info->id, index, state);
+    } else {
+      fail_dir(*dir, log.error());
+    }
     return nullptr;
   }
   return std::make_unique<Partition>(*this, topic.info, *dir, std::move(*log), Offset(0));
 }
 
+void Shard::create_later(const Uuid& topic, int32_t index, const metadata::Partition& state) {
+  uncreated_.insert_or_assign({topic, index}, state);
+  if (create_timer_ != io::TimerId::kNone) return;
+  create_timer_ = loop_.timers().start(kCreateRetry, [this] { create_waiting(); });
+}
+
+void Shard::create_waiting() {
+  create_timer_ = io::TimerId::kNone;
+  for (const auto& [where, state] : std::exchange(uncreated_, {})) {
+    const auto topic = topics_.find(where.first);
+    if (closing_ || topic == topics_.end()) continue;
+    apply_partition(topic->second, where.second, state, /*is_new=*/true);
+  }
+}
+
 void Shard::remove(std::unique_ptr<Partition> partition) {
   partition->fail_waiters(ErrorCode::kUnknownTopicOrPartition);
+  moves_.forget(*partition);
   sync_group_.forget(*partition);
   housekeeping_.forget(*partition);
   cleaning_.forget(*partition);
@@ -199,10 +285,10 @@ void Shard::remove(std::unique_ptr<Partition> partition) {
     report(dir, kind, {{name, std::nullopt}});
   }
   // Not synced: after a power loss the folder may be back, and is set aside as stray at the start.
-  std::string doomed = dirs_.dir(dir).path() + "/" +
+  std::string doomed = dirs_.path(dir) + "/" +
                        log::doomed_name(name, loop_.random().uuid(), log::FolderKind::kDelete);
   Result<void> renamed = io_.disk().rename(folder, doomed);
-  if (!renamed) return fail_dir(dir, renamed.error());
+  if (!renamed) return disk_failed(dir, renamed.error());
   housekeeping_.remove_later(std::move(doomed), Housekeeping::Kind::kFolder, delay);
 }
 
@@ -233,8 +319,18 @@ void Shard::resolve(const metadata::Image& image, Topic& topic) {
 
 // ---- trouble and stop
 
+void Shard::disk_failed(size_t dir, const Error& error) {
+  // A disk that is full is not broken: it heals.
+  if (error.kind == Errc::kNoSpace) {
+    logger_.error("{}: {}", dirs_.path(dir), error.message);
+  } else {
+    dirs_.fail(dir, error);
+  }
+}
+
 void Shard::dir_failed(size_t dir) {
   int count = 0;
+  moves_.dir_failed(dir);
   for (Partition* partition : partitions()) {
     if (partition->dir() != dir) continue;
     housekeeping_.forget(*partition);
@@ -242,7 +338,7 @@ void Shard::dir_failed(size_t dir) {
     partition->set_offline();
     count++;
   }
-  logger_.error("{}: offline, with {} partitions of loop {}", dirs_.dir(dir).path(), count,
+  logger_.error("{}: offline, with {} partitions of loop {}", dirs_.path(dir), count,
                 loop_.index());
 }
 
@@ -259,10 +355,11 @@ void Shard::close(std::move_only_function<void(Result<void>)> done) {
   for (Partition* partition : partitions()) {
     partition->fail_waiters(ErrorCode::kNotLeaderOrFollower);
   }
-  cleaning_.stop([this, done = std::move(done)]() mutable {
+  auto idle = [this, done = std::move(done)]() mutable {
     sync_group_.when_idle(
         [this, done = std::move(done)]() mutable { close_logs(std::move(done)); });
-  });
+  };
+  cleaning_.stop([this, idle = std::move(idle)]() mutable { moves_.close(std::move(idle)); });
 }
 
 /// What is under way while the logs close.

@@ -6,10 +6,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -21,6 +24,7 @@
 #include "metadata/delta.h"
 #include "replica/cleaning.h"
 #include "replica/deadlines.h"
+#include "replica/dir_moves.h"
 #include "replica/housekeeping.h"
 #include "replica/log_dirs.h"
 #include "replica/owner.h"
@@ -52,6 +56,7 @@ struct LoadedLog {
   std::unique_ptr<log::Log> log;
   size_t dir = 0;
   Offset high_watermark{0};  // from replication-offset-checkpoint
+  bool future = false;       // a copy on its way to `dir` (dir_moves.h)
 };
 
 class Shard {
@@ -67,6 +72,11 @@ class Shard {
   const ShardSettings& settings() const { return settings_; }
 
   // ---- start, metadata, stop
+  /// Tells the controller where a replica lives; `done` comes back on this loop: whether it took
+  /// it. Without one nobody is told, and every assignment is taken.
+  using Assign = std::function<void(const Uuid& topic, PartitionIndex index, const Uuid& directory,
+                                    std::move_only_function<void(bool)> done)>;
+  void on_assign(Assign assign) { assign_ = std::move(assign); }
   /// Logs found at start, before the `apply` that knows their topics: it makes them serve.
   void adopt(std::vector<LoadedLog> logs);
   /// Follows a new image: creates, deletes, changes leadership and settings of this loop's
@@ -89,11 +99,22 @@ class Shard {
   Partition* find(const Uuid& topic_id, PartitionIndex index);
   /// All replicas of this loop, in order of topic name and index.
   std::vector<Partition*> partitions();
+  /// AlterReplicaLogDirs of a replica that is not here (of any loop: nobody knows where it will
+  /// be): if it comes, it goes to that directory.
+  void prefer(const log::TopicPartition& name, size_t dir);
 
   // ---- partitions and waits
   Deadlines& deadlines() { return deadlines_; }
   Housekeeping& housekeeping() { return housekeeping_; }
   Cleaning& cleaning() { return cleaning_; }
+  DirMoves& moves() { return moves_; }
+  /// Tells the controller that the replica lives there from now on.
+  void assign(Partition& partition, const Uuid& directory,
+              std::move_only_function<void(bool)> done);
+  /// Tells it where the replica is, if the image says something else.
+  void tell_directory(Partition& partition);
+  /// The partition is about to get another log: nothing of the old one is waited for.
+  void unlist(Partition& partition);
   wire::Decompressor& decompressor() { return decompressor_; }
   /// The partition's bytes go with the next sync of its directory.
   void sync_soon(Partition& partition);
@@ -101,6 +122,9 @@ class Shard {
   void woken(FetchWait& wait);
   void forget_woken(FetchWait& wait) { woken_.remove(wait); }
   void fail_dir(size_t dir, const Error& error) { dirs_.fail(dir, error); }
+  /// An operation in that directory has failed: unless the disk is only full, the directory goes
+  /// offline.
+  void disk_failed(size_t dir, const Error& error);
   void report(size_t dir, log::CheckpointKind kind, std::vector<CheckpointChange> changes) {
     dirs_.update(dir, kind, std::move(changes));
   }
@@ -111,12 +135,15 @@ class Shard {
     std::vector<std::unique_ptr<Partition>> partitions;  // by index; null: not here
   };
 
-  void apply_topic(const metadata::Image& image, const metadata::TopicChange& change);
-  void apply_partition(Topic& topic, int32_t index, const metadata::Partition& state);
+  void apply_topic(const metadata::Publication& publication, const metadata::TopicChange& change);
+  void apply_partition(Topic& topic, int32_t index, const metadata::Partition& state, bool is_new);
   void apply_configs(const metadata::Publication& publication);
   void resolve(const metadata::Image& image, Topic& topic);
   std::unique_ptr<Partition> create(const Topic& topic, int32_t index,
-                                    const metadata::Partition& state);
+                                    const metadata::Partition& state, bool is_new);
+  std::optional<size_t> place(const log::TopicPartition& name, const Uuid& assigned, bool is_new);
+  void create_later(const Uuid& topic, int32_t index, const metadata::Partition& state);
+  void create_waiting();
   std::unique_ptr<Partition> take_adopted(const Topic& topic, int32_t index);
   void remove(std::unique_ptr<Partition> partition);
   void dir_failed(size_t dir);
@@ -136,10 +163,19 @@ class Shard {
   SyncGroup sync_group_;
   Housekeeping housekeeping_;
   Cleaning cleaning_;
+  DirMoves moves_;
   wire::Decompressor decompressor_;
   std::unordered_map<Uuid, Topic> topics_;
   std::unordered_map<std::string, LoadedLog> adopted_;  // by name of the folder
+  std::unordered_map<std::string, LoadedLog> futures_;  // of those, by name of the partition
   IntrusiveList<FetchWait> woken_;
+  Assign assign_;
+  /// Where replicas that are not here yet should go, if they come: by name.
+  std::map<log::TopicPartition, size_t> preferred_;
+  /// Replicas that a full disk kept from being created.
+  std::map<std::pair<Uuid, int32_t>, metadata::Partition> uncreated_;
+  io::TimerId create_timer_ = io::TimerId::kNone;
+  int unplaced_ = 0;  // since the last `apply`: in directories that are offline
   bool turn_end_scheduled_ = false;
   bool closing_ = false;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "replica/found_folders.h"
 
 namespace odradek::replica {
 namespace {
@@ -18,6 +19,7 @@ struct Found {
   Offset high_watermark;
   Offset first_dirty;
   int loop;
+  bool future;
 };
 
 /// What a directory holds, as read on a file thread.
@@ -34,11 +36,14 @@ struct Listing {
 struct State {
   explicit State(Loading l) : loading(std::move(l)) {}
   Loading loading;
+  std::vector<std::optional<Listing>> listings;  // by directory
+  std::vector<FoundFolder> folders;
   std::vector<std::vector<Found>> found;  // by directory
   std::vector<std::vector<LoadedLog>> by_loop;
   std::move_only_function<void(Result<void>)> done;
   Result<void> result;
-  size_t left = 0;  // directories that are being loaded
+  size_t unlisted = 0;  // directories that are being listed
+  size_t left = 0;      // directories that are being loaded
 };
 
 Offset line_of(const log::OffsetCheckpoint& lines, const log::TopicPartition& partition) {
@@ -103,8 +108,34 @@ log::RecoveryProgress counted(RecoveryStatus::Dir& status) {
   };
 }
 
+/// The folders of one directory that matter; what is not of this node is set aside.
+Result<void> sort_out(State& state, size_t dir, const Listing& listing) {
+  Loading& l = state.loading;
+  for (size_t i = 0; i < listing.folders.size(); i++) {
+    const log::PartitionFolder& folder = listing.folders[i];
+    const std::string path = l.dirs.path(dir) + "/" + folder.name;
+    if (folder.kind == FolderKind::kDelete) {
+      l.io.background([&disk = l.io.disk(), path] { (void)disk.remove_tree(path); }, l.loop, [] {});
+      continue;
+    }
+    if (folder.kind == FolderKind::kStray) continue;
+    if (folder.partition.topic == "__cluster_metadata") continue;
+    const metadata::Topic* topic = topic_of(l, listing.metadata[i], folder.partition);
+    if (topic != nullptr) {
+      const bool future = folder.kind == FolderKind::kFuture;
+      state.folders.push_back({dir, path, folder.partition, topic, future});
+      continue;
+    }
+    l.logger.warn("{}: not a replica of this node; set aside as stray", path);
+    Result<std::string> r = l.dirs.dir(dir).set_aside(path, folder.partition,
+                                                      l.loop.random().uuid(), FolderKind::kStray);
+    if (!r) return std::unexpected(r.error());
+  }
+  return {};
+}
+
 /// The logs of one directory.
-Result<std::vector<log::LogOptions>> plan(State& state, size_t dir, const Listing& listing) {
+std::vector<log::LogOptions> plan(State& state, size_t dir, const Listing& listing) {
   Loading& l = state.loading;
   RecoveryStatus::Dir& status = *l.status.dirs()[dir];
   std::vector<log::LogOptions> options;
@@ -114,23 +145,8 @@ Result<std::vector<log::LogOptions>> plan(State& state, size_t dir, const Listin
   }
   log::OffsetCheckpoint kept[4];  // lines of replicas that are here
   const int loops = static_cast<int>(l.shards.size());
-  for (size_t i = 0; i < listing.folders.size(); i++) {
-    const log::PartitionFolder& folder = listing.folders[i];
-    const std::string path = l.dirs.dir(dir).path() + "/" + folder.name;
-    if (folder.kind == FolderKind::kDelete) {
-      l.io.background([&disk = l.io.disk(), path] { (void)disk.remove_tree(path); }, l.loop, [] {});
-      continue;
-    }
-    if (folder.kind != FolderKind::kPartition) continue;
-    if (folder.partition.topic == "__cluster_metadata") continue;
-    const metadata::Topic* topic = topic_of(l, listing.metadata[i], folder.partition);
-    if (topic == nullptr) {
-      l.logger.warn("{}: not a replica of this node; set aside as stray", path);
-      Result<std::string> r = l.dirs.dir(dir).set_aside(path, folder.partition,
-                                                        l.loop.random().uuid(), FolderKind::kStray);
-      if (!r) return std::unexpected(r.error());
-      continue;
-    }
+  for (const FoundFolder& folder : state.folders) {
+    if (folder.dir != dir) continue;
     const Offset start = line_of(listing.starts, folder.partition);
     const Offset point = line_of(listing.recovery, folder.partition);
     const Offset mark = line_of(listing.marks, folder.partition);
@@ -142,10 +158,10 @@ Result<std::vector<log::LogOptions>> plan(State& state, size_t dir, const Listin
       kept[static_cast<int>(CheckpointKind::kCleaner)][folder.partition] = dirty;
     }
     options.push_back({.disk = &l.io.disk(),
-                       .folder = path,
+                       .folder = folder.path,
                        .partition = folder.partition,
-                       .topic_id = topic->id,
-                       .config = l.resolve(l.image, topic->name).log,
+                       .topic_id = folder.topic->id,
+                       .config = l.resolve(l.image, folder.topic->name).log,
                        .start = start,
                        .recovery_point = point,
                        .clean = l.dirs.clean(dir),
@@ -153,8 +169,9 @@ Result<std::vector<log::LogOptions>> plan(State& state, size_t dir, const Listin
                        .random = l.loop.random().next(),
                        .logger = l.logger.named("log"),
                        .progress = counted(status)});
-    state.found[dir].push_back({mark, dirty, owner_loop(topic->id, folder.partition.index, loops)});
-    l.dirs.count(dir, 1);
+    state.found[dir].push_back(
+        {mark, dirty, owner_loop(folder.topic->id, folder.partition.index, loops), folder.future});
+    if (!folder.future) l.dirs.count(dir, 1);
   }
   status.logs_total.store(options.size(), std::memory_order_relaxed);
   for (int kind = 0; kind < 4; kind++) {
@@ -183,7 +200,7 @@ void loaded(State& state, size_t dir, log::LoadedLogs logs) {
     if (logs[i]) {
       (*logs[i])->set_first_dirty(found.first_dirty);
       state.by_loop[static_cast<size_t>(found.loop)].push_back(
-          {std::move(*logs[i]), dir, found.high_watermark});
+          {std::move(*logs[i]), dir, found.high_watermark, found.future});
     } else if (logs[i].error().kind == Errc::kUnsupported) {
       state.result = std::unexpected(logs[i].error());
     } else {
@@ -192,26 +209,47 @@ void loaded(State& state, size_t dir, log::LoadedLogs logs) {
   }
 }
 
-void listed(const std::shared_ptr<State>& state, size_t dir, const Result<Listing>& listing) {
+void load(const std::shared_ptr<State>& state, size_t dir) {
   Loading& l = state->loading;
-  auto options = listing ? plan(*state, dir, *listing)
-                         : Result<std::vector<log::LogOptions>>(std::unexpected(listing.error()));
-  if (!options) {
-    if (options.error().kind == Errc::kInvalid) {
-      state->result = std::unexpected(options.error());
-    } else {
-      l.dirs.fail(dir, options.error());
-    }
-    return finish(state);
-  }
   RecoveryStatus::Dir& status = *l.status.dirs()[dir];
+  state->left++;
   log::load_logs(
-      l.io, l.loop, std::move(*options), l.parallel,
+      l.io, l.loop, plan(*state, dir, *state->listings[dir]), l.parallel,
       [&status] { status.logs_done.fetch_add(1, std::memory_order_relaxed); },
       [state, dir](log::LoadedLogs logs) {
         loaded(*state, dir, std::move(logs));
         finish(state);
       });
+}
+
+/// All directories have been listed: now it is known which folder of a partition is the one.
+void all_listed(const std::shared_ptr<State>& state) {
+  Loading& l = state->loading;
+  for (size_t dir = 0; dir < state->listings.size(); dir++) {
+    if (!state->listings[dir]) continue;
+    if (auto r = sort_out(*state, dir, *state->listings[dir]); !r) l.dirs.fail(dir, r.error());
+  }
+  choose_folders(l.io, l.loop, l.dirs, l.shards[0]->settings().node_id, state->folders, l.logger);
+  for (size_t dir = 0; dir < state->listings.size(); dir++) {
+    if (state->listings[dir] && !l.dirs.offline(dir)) load(state, dir);
+  }
+  finish(state);
+}
+
+void listed(const std::shared_ptr<State>& state, size_t dir, Result<Listing> listing) {
+  if (listing) {
+    state->listings[dir] = std::move(*listing);
+  } else if (listing.error().kind == Errc::kInvalid) {
+    state->result = std::unexpected(listing.error());
+  } else {
+    state->loading.dirs.fail(dir, listing.error());
+  }
+  if (--state->unlisted > 0) return;
+  if (!state->result) {
+    state->loading.status.end();
+    return state->done(state->result);
+  }
+  all_listed(state);
 }
 
 }  // namespace
@@ -220,23 +258,21 @@ void load_partitions(Loading loading, std::move_only_function<void(Result<void>)
   auto state = std::make_shared<State>(std::move(loading));
   state->done = std::move(done);
   Loading& l = state->loading;
+  state->listings.resize(l.dirs.size());
   state->found.resize(l.dirs.size());
   state->by_loop.resize(l.shards.size());
-  state->left = l.dirs.size() + 1;
+  state->left = 1;
   for (size_t dir = 0; dir < l.dirs.size(); dir++) {
-    l.status.add(l.dirs.dir(dir).path()).clean = l.dirs.clean(dir);
+    l.status.add(l.dirs.path(dir)).clean = l.dirs.clean(dir);
+    if (!l.dirs.offline(dir)) state->unlisted++;
   }
   l.status.begin();
   for (size_t dir = 0; dir < l.dirs.size(); dir++) {
-    if (l.dirs.offline(dir)) {
-      state->left--;
-      continue;
-    }
+    if (l.dirs.offline(dir)) continue;
     auto listing = std::make_shared<Result<Listing>>();
     l.io.background([&of = l.dirs.dir(dir), listing] { *listing = list(of); }, l.loop,
-                    [state, dir, listing] { listed(state, dir, *listing); });
+                    [state, dir, listing] { listed(state, dir, std::move(*listing)); });
   }
-  finish(state);
 }
 
 }  // namespace odradek::replica

@@ -10,6 +10,7 @@
 #include "wire/gen/alter_configs.h"
 #include "wire/gen/alter_partition.h"
 #include "wire/gen/alter_partition_reassignments.h"
+#include "wire/gen/assign_replicas_to_dirs.h"
 #include "wire/gen/broker_heartbeat.h"
 #include "wire/gen/broker_registration.h"
 #include "wire/gen/controller_registration.h"
@@ -71,6 +72,13 @@ void arm_sessions(Context& context);
 /// The session of a broker has run out.
 void on_session_timer(Context& context, std::string_view key);
 inline constexpr std::string_view kSession = "session/";  // and the broker's id
+
+// directories.cc
+wire::AssignReplicasToDirsResponse assign_replicas_to_dirs(
+    Context& context, const wire::AssignReplicasToDirsRequest& request, int16_t version);
+/// Partitions in directories that a broker tells to have failed lose that replica.
+void directories_failed(Context& context, const metadata::Broker& broker,
+                        const Array<Uuid>& offline);
 
 // configs.cc
 wire::AlterConfigsResponse alter_configs(Context& context, const wire::AlterConfigsRequest& request,

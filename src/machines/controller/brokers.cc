@@ -109,31 +109,6 @@ void enter_shutdown(Context& context, const Broker& broker) {
   change_partitions(context, Touched::kInIsr, broker.id, {.leaves = broker.id});
 }
 
-void directories_failed(Context& context, const Broker& broker, const Array<Uuid>& offline) {
-  const auto is_offline = [&](const Uuid& d) {
-    return std::find(offline.begin(), offline.end(), d) != offline.end();
-  };
-  wire::BrokerRegistrationChangeRecord record;
-  for (const Uuid& directory : broker.log_dirs)
-    if (!is_offline(directory)) record.log_dirs.add(context.arena, directory);
-  if (record.log_dirs.size() == broker.log_dirs.size()) return;
-  const auto may_lead = [&](BrokerId candidate) {
-    const Broker* other = context.image.broker(candidate);
-    return candidate != broker.id && other != nullptr && other->active();
-  };
-  context.image.for_each_topic([&](const metadata::TopicPtr& topic) {
-    for (size_t i = 0; i < topic->partitions.size(); i++) {
-      const auto& partition = topic->partitions[i];
-      if (!partition || !partition->in_isr(broker.id)) continue;
-      if (!is_offline(partition->directory(broker.id))) continue;
-      PartitionChange builder(context, *topic, static_cast<int32_t>(i), may_lead);
-      builder.isr(without(partition->isr, {broker.id}));
-      if (auto change = builder.build()) context.records.push_back(std::move(*change));
-    }
-  });
-  add_change(context, broker, record, 2);
-}
-
 std::string session_key(BrokerId id) { return fmt::format("{}{}", kSession, id.value); }
 
 // The broker of this very process lives as long as we do and has no session: when both were held up

@@ -60,6 +60,8 @@ Controller::Decision decide_request(Context context, const ControllerRequest& co
       return run(std::move(c), command, control::list_reassignments);
     case ApiKey::kAlterPartition:
       return run(std::move(c), command, control::alter_partition);
+    case ApiKey::kAssignReplicasToDirs:
+      return run(std::move(c), command, control::assign_replicas_to_dirs);
     case ApiKey::kUpdateFeatures:
       return run(std::move(c), command, control::update_features);
     case ApiKey::kBrokerRegistration:
@@ -99,6 +101,7 @@ bool Controller::serves(ApiKey api) {
     case ApiKey::kAlterPartitionReassignments:
     case ApiKey::kListPartitionReassignments:
     case ApiKey::kAlterPartition:
+    case ApiKey::kAssignReplicasToDirs:
     case ApiKey::kUpdateFeatures:
     case ApiKey::kBrokerRegistration:
     case ApiKey::kBrokerHeartbeat:

@@ -3,7 +3,7 @@
 //
 // A command is a request body of one of its APIs (decoded here, by version), the response the body
 // of the answer in the same version. Which file decides what: topics.cc, partitions.cc, brokers.cc,
-// configs.cc, features.cc, producer_ids.cc, elections.cc.
+// directories.cc, configs.cc, features.cc, producer_ids.cc, elections.cc.
 #pragma once
 
 #include <map>

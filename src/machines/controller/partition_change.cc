@@ -57,8 +57,13 @@ PartitionChange::PartitionChange(const Context& context, const metadata::Topic& 
   };
   may_lead_ = [this, alive = std::move(alive)](BrokerId id) {
     const metadata::Broker* broker = context_.image.broker(id);
-    return alive(id) && broker != nullptr && broker->has_online_dir(old_.directory(id));
+    return alive(id) && broker != nullptr && broker->has_online_dir(directory_of(id));
   };
+}
+
+Uuid PartitionChange::directory_of(BrokerId id) const {
+  const auto moved = moved_.find(id);
+  return moved != moved_.end() ? moved->second : old_.directory(id);
 }
 
 // A reassignment ends when all that were to be added are in the ISR and somebody stays.
@@ -155,7 +160,7 @@ void PartitionChange::write_assignment(wire::PartitionChangeRecord& record) {
   if (!replicas_.empty() && context_.version().directories()) {
     std::vector<Uuid> directories;
     for (BrokerId id : replicas_)
-      directories.push_back(old_.is_replica(id) ? old_.directory(id)
+      directories.push_back(old_.is_replica(id) ? directory_of(id)
                                                 : default_directory(context_.image, id));
     if (directories != old_.directories) {
       Array<Uuid> list;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -49,6 +50,11 @@ class PartitionChange {
     recovery_ = target;
     return *this;
   }
+  /// Where the broker's replica lives from now on: a leader may be elected by it at once.
+  PartitionChange& directory(BrokerId id, const Uuid& where) {
+    moved_.emplace(id, where);
+    return *this;
+  }
   /// This broker lost what it had not synced: it is not eligible any more.
   PartitionChange& unclean_shutdown(BrokerId id) {
     unclean_ = id;
@@ -67,6 +73,7 @@ class PartitionChange {
   void finish_reassignment();
   void update_elr();
   bool valid_leader(BrokerId id) const;
+  Uuid directory_of(BrokerId id) const;
   bool last_known_may_lead() const;
   Elected elect() const;
   void elect_into(wire::PartitionChangeRecord& record);
@@ -90,6 +97,7 @@ class PartitionChange {
   std::vector<BrokerId> elr_;
   metadata::RecoveryState recovery_;
   std::optional<BrokerId> unclean_;
+  std::map<BrokerId, Uuid> moved_;
 };
 
 /// A list of ids as records hold it, in the context's arena.

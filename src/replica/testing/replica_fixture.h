@@ -102,7 +102,8 @@ class ReplicaNode {
     });
     ASSERT_TRUE(sim.run_until([&] { return done; }, Millis(60'000)));
     sim.run_for(Millis(5));  // the logs are on their way to their shards
-    metadata::Delta delta{.before = std::make_shared<metadata::Image>(), .after = now};
+    metadata::Delta delta{
+        .before = std::make_shared<metadata::Image>(), .after = now, .from_snapshot = true};
     now->for_each_topic([&](const metadata::TopicPtr& t) { delta.topics[t->id] = {nullptr, t}; });
     publish({now, std::make_shared<metadata::Delta>(std::move(delta))});
   }
@@ -126,6 +127,7 @@ class ReplicaNode {
       });
     }
     ASSERT_TRUE(sim.run_until([&] { return closed == shards.size(); }, Millis(60'000)));
+    sim.run_for(Millis(1));  // what the shards have reported arrives first
     bool done = false;
     dirs->close(BrokerEpoch(7), [&](Result<void> r) {
       EXPECT_TRUE(r);

@@ -21,6 +21,7 @@ struct Replica {
   size_t dir;
   int64_t size;
   int64_t lag;
+  bool future;
 };
 
 struct Wanted {
@@ -41,15 +42,22 @@ void collect(replica::Shard& shard, const Wanted& wanted, std::vector<Replica>& 
     if (partition->offline() || !wanted(*partition)) continue;
     // How far this replica is behind what is committed: a leader never is.
     const int64_t lag = std::max<int64_t>(partition->high_watermark() - partition->log_end(), 0);
-    out.push_back({partition->topic().name, partition->name().index.value, partition->dir(),
-                   static_cast<int64_t>(partition->log().size()), lag});
+    const std::string& topic = partition->topic().name;
+    const int32_t index = partition->name().index.value;
+    out.push_back({topic, index, partition->dir(), static_cast<int64_t>(partition->log().size()),
+                   lag, false});
+    // The copy of one that is on its way to another directory: how far it is behind the original.
+    if (const auto move = shard.moves().find(*partition)) {
+      out.push_back({topic, index, move->dir, static_cast<int64_t>(move->size),
+                     partition->log_end() - move->end, true});
+    }
   }
 }
 
 void describe(Request& request, size_t dir, const std::vector<Replica>& replicas,
               wire::DescribeLogDirsResponse::DescribeLogDirsResult& out) {
   replica::LogDirs& dirs = request.services().shards.front()->dirs();
-  out.log_dir = request.arena().copy(dirs.dir(dir).path());
+  out.log_dir = request.arena().copy(dirs.path(dir));
   const Result<io::Disk::Space> space = dirs.space(dir);
   if (dirs.offline(dir) || !space) {
     out.error_code = wire::wire_value(ErrorCode::kKafkaStorageError);
@@ -57,6 +65,7 @@ void describe(Request& request, size_t dir, const std::vector<Replica>& replicas
   }
   out.total_bytes = static_cast<int64_t>(space->total);
   out.usable_bytes = static_cast<int64_t>(space->free);
+  out.is_cordoned = dirs.cordoned(dir);
   for (const Replica& r : replicas) {
     if (r.dir != dir) continue;
     if (out.topics.empty() || out.topics.back().name != r.topic) {
@@ -66,6 +75,7 @@ void describe(Request& request, size_t dir, const std::vector<Replica>& replicas
     p.partition_index = r.index;
     p.partition_size = r.size;
     p.offset_lag = r.lag;
+    p.is_future_key = r.future;
   }
 }
 

@@ -7,7 +7,10 @@
 namespace odradek::server {
 
 io::Task<void> handle_alter_configs(Request& request);
+io::Task<void> handle_alter_partition_reassignments(Request& request);
+io::Task<void> handle_alter_replica_log_dirs(Request& request);
 io::Task<void> handle_api_versions(Request& request);
+io::Task<void> handle_assign_replicas_to_dirs(Request& request);
 io::Task<void> handle_create_partitions(Request& request);
 io::Task<void> handle_create_topics(Request& request);
 io::Task<void> handle_delete_records(Request& request);
@@ -25,6 +28,7 @@ io::Task<void> handle_incremental_alter_configs(Request& request);
 io::Task<void> handle_init_producer_id(Request& request);
 io::Task<void> handle_list_config_resources(Request& request);
 io::Task<void> handle_list_offsets(Request& request);
+io::Task<void> handle_list_partition_reassignments(Request& request);
 io::Task<void> handle_metadata(Request& request);
 io::Task<void> handle_offset_for_leader_epoch(Request& request);
 io::Task<void> handle_produce(Request& request);
