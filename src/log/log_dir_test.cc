@@ -50,6 +50,11 @@ TEST(MetaProperties, KafkasFile) {
   EXPECT_EQ(parse_meta_properties(to_text(*meta)).value(), *meta);
 }
 
+TEST(MetaProperties, WhatIsWrittenIsRead) {
+  MetaProperties meta{.version = 0, .cluster_id = " =\t\n\r\f\\:#!", .node_id = BrokerId(1)};
+  EXPECT_EQ(parse_meta_properties(to_text(meta)).value(), meta);
+}
+
 TEST(MetaProperties, EverythingThatAPropertiesFileMayDo) {
   auto meta = parse_meta_properties(
       "! comment\r\n  version : 0\n\nbroker.id\t7\ncluster.id=a\\:b\\u0063\\\n   d\nother=x\n");

@@ -31,6 +31,14 @@ Result<ReadResult> Log::read(Offset from, const ReadOptions& options) {
     auto at = i.locate(n, from);
     if (!at) return std::unexpected(at.error());
     if (!*at) continue;
+    // A header that claims offsets of what follows it would make readers wait for ever.
+    const Offset next = n + 1 < i.segments.size() ? i.segments[n + 1]->base() : i.end;
+    if ((*at)->last >= next) {
+      return fail(
+          Errc::kCorrupt,
+          fmt::format("{} at byte {}: a batch that ends at offset {}, but {} is behind it",
+                      segment.path(kLogSuffix), (*at)->position, (*at)->last.value, next.value));
+    }
     if ((*at)->last >= bound) return result;
     uint64_t stop = segment.size();
     if (bound < i.end && (n + 1 == i.segments.size() || bound < i.segments[n + 1]->base())) {

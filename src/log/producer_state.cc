@@ -137,6 +137,12 @@ Result<std::vector<ProducerEntry>> decode_snapshot(ByteView bytes) {
     }
     entries.push_back(entry);
   }
+  std::vector<ProducerId> ids;
+  for (const ProducerEntry& entry : entries) ids.push_back(entry.id);
+  std::sort(ids.begin(), ids.end());
+  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) {
+    return fail(Errc::kCorrupt, "producer snapshot: a producer twice");
+  }
   return entries;
 }
 

@@ -54,7 +54,7 @@ struct ProducerEntry {
 
 /// A snapshot file: `int16 1`, then ProducerSnapshot with the CRC-32C of all that follows the CRC.
 ByteBuffer encode_snapshot(std::span<const ProducerEntry> entries);
-/// kCorrupt if the version, the CRC or the length is wrong.
+/// kCorrupt if the version, the CRC or the length is wrong, or a producer is there twice.
 Result<std::vector<ProducerEntry>> decode_snapshot(ByteView bytes);
 
 class ProducerState {

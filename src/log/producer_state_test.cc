@@ -219,5 +219,11 @@ TEST(ProducerSnapshot, KafkasBytes) {
   }
 }
 
+TEST(ProducerSnapshot, OneEntryForEachProducer) {
+  const ProducerEntry entry{.id = ProducerId(7), .epoch = ProducerEpoch(0)};
+  EXPECT_TRUE(decode_snapshot(encode_snapshot(std::vector{entry})));
+  EXPECT_FALSE(decode_snapshot(encode_snapshot(std::vector{entry, entry})));
+}
+
 }  // namespace
 }  // namespace odradek::log

@@ -95,6 +95,35 @@ TEST(Recovery, AfterKillEverythingIsThere) {
   EXPECT_EQ(log->durable_end(), Offset(24));
 }
 
+TEST(Recovery, ReadingADamagedPlaceDoesNotCostTheIndex) {
+  Files files = small_log(true);
+  ByteBuffer& last = files[log_name(16)];
+  last[last.size() / 4 + 8] = 0x7f;  // the length of its second batch
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(24));
+  EXPECT_FALSE(log->read(Offset(20), {.max_bytes = 100, .upper_bound = Offset(24)}));
+  EXPECT_TRUE(log->read(Offset(22), {.max_bytes = 100, .upper_bound = Offset(24)}));
+  ASSERT_TRUE(log->close());
+  // The next start still finds the end by it.
+  EXPECT_EQ(open_or_die(options)->end(), Offset(24));
+}
+
+TEST(Recovery, ABatchThatClaimsWhatFollowsItIsDamage) {
+  Files files = small_log(true);
+  files[log_name(0)][23] = 1;  // the last offset delta of the first batch
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  auto read = open_or_die(options)->read(Offset(0), {.max_bytes = 100, .upper_bound = Offset(24)});
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().kind, Errc::kCorrupt);
+}
+
 TEST(Recovery, IndexesAndSnapshotsComeOutAsTheyWere) {
   Files clean = small_log(true);
   Files killed = small_log(false);

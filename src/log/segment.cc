@@ -189,11 +189,15 @@ Result<std::optional<BatchAt>> Segment::locate(Offset target) {
   bool believable =
       found.has_value() && (!*found || (*found)->position > **position || (*found)->base <= target);
   if (believable || (!found && found.error().kind != Errc::kCorrupt)) return found;
+  // If the way from the beginning is barred too, it is the log that is damaged there: its index is
+  // not to blame, and shows the next start what lies behind.
+  auto slowly = walk_to(target, 0);
+  if (!slowly) return slowly;
   context_.logger.warn("{} does not fit its log and is written anew", index_.path());
-  if (auto r = rebuild_indexes(); !r) return std::unexpected(r.error());
-  position = indexed_position(target);
-  if (!position) return std::unexpected(position.error());
-  return walk_to(target, position->value_or(0));
+  if (auto r = rebuild_indexes(); !r && r.error().kind != Errc::kCorrupt) {
+    return std::unexpected(r.error());
+  }
+  return slowly;
 }
 
 Result<Offset> Segment::next_offset() {

@@ -269,12 +269,14 @@ std::map<std::string, std::string> parse_properties(std::string_view text) {
 }
 
 std::string escape(std::string_view value) {
+  constexpr std::string_view kPlain = "\\=:#!\t\n\r\f";
+  constexpr std::string_view kEscaped = "\\=:#!tnrf";
   std::string out;
   for (char c : value) {
-    if (c == '\\' || c == '=' || c == ':' || c == '#' || c == '!' || (c == ' ' && out.empty())) {
-      out += '\\';
-    }
-    out += c;
+    const size_t at = kPlain.find(c);
+    const bool first_space = c == ' ' && out.empty();
+    if (at != std::string_view::npos || first_space) out += '\\';
+    out += at == std::string_view::npos ? c : kEscaped[at];
   }
   return out;
 }

@@ -51,13 +51,17 @@ Offset line_of(const log::OffsetCheckpoint& lines, const log::TopicPartition& pa
   return at == lines.end() ? Offset(0) : at->second;
 }
 
-/// Topic of a partition folder if this node has that replica, else null.
-const metadata::Topic* topic_of(const Loading& l, const std::string& text,
-                                const log::TopicPartition& partition) {
+/// Topic of a partition folder if this node has that replica, else null; `text` is its
+/// partition.metadata. kCorrupt: the folder does not say whose it is; it must not be taken for a
+/// stray one then.
+Result<const metadata::Topic*> topic_of(const Loading& l, const std::string& folder,
+                                        const std::string& text,
+                                        const log::TopicPartition& partition) {
   const metadata::Topic* topic = nullptr;
   if (!log::is_blank(text)) {
     Result<Uuid> id = log::parse_partition_metadata(text);
-    if (id) topic = l.image.topic(*id);
+    if (!id) return fail(Errc::kCorrupt, folder + "/partition.metadata: " + id.error().message);
+    topic = l.image.topic(*id);
     if (topic != nullptr && topic->name != partition.topic) topic = nullptr;
   } else {
     topic = l.image.topic(partition.topic);  // the file was lost with the power: it is made again
@@ -120,10 +124,11 @@ Result<void> sort_out(State& state, size_t dir, const Listing& listing) {
     }
     if (folder.kind == FolderKind::kStray) continue;
     if (folder.partition.topic == "__cluster_metadata") continue;
-    const metadata::Topic* topic = topic_of(l, listing.metadata[i], folder.partition);
-    if (topic != nullptr) {
+    const auto topic = topic_of(l, path, listing.metadata[i], folder.partition);
+    if (!topic) return std::unexpected(topic.error());
+    if (*topic != nullptr) {
       const bool future = folder.kind == FolderKind::kFuture;
-      state.folders.push_back({dir, path, folder.partition, topic, future});
+      state.folders.push_back({dir, path, folder.partition, *topic, future});
       continue;
     }
     l.logger.warn("{}: not a replica of this node; set aside as stray", path);
