@@ -89,7 +89,7 @@ wire::ValidationRules rules_for(const metadata::ResolvedTopicConfig& config,
           .timestamp_before_max = config.timestamp_before_max,
           .timestamp_after_max = config.timestamp_after_max,
           .max_message_bytes = config.max_message_bytes,
-          .zstd_allowed = options.zstd_allowed,
+          .target = codec_of(config.compression),
           .decompressed_max = decompressed_max,
           .now = options.now};
 }
@@ -119,13 +119,19 @@ ProduceOutcome Partition::produce(MutableBytes records, const ProduceOptions& op
   const wire::BatchHeader header(batch.data());
   const std::optional<wire::Codec> codec = codec_of(config.compression);
   if (codec && *codec != header.codec()) {
+    // What is stored as it is must not unpack to more than may be stored.
+    const auto bytes_max = static_cast<uint64_t>(config.max_message_bytes);
+    const uint64_t unpacked_max =
+        *codec == wire::Codec::kNone ? std::min(decompressed_max, bytes_max) : decompressed_max;
+    auto rewrite = validation.consecutive ? wire::recompress : wire::recompress_renumbered;
     Result<ByteBuffer> r =
-        wire::recompress(header, *codec, level_of(config, *codec), decompressor, decompressed_max);
-    if (!r) return refused(ErrorCode::kCorruptMessage);
-    rewritten = std::move(*r);
-    if (rewritten.size() > static_cast<size_t>(config.max_message_bytes)) {
-      return refused(ErrorCode::kMessageTooLarge);
+        rewrite(header, *codec, level_of(config, *codec), decompressor, unpacked_max);
+    if (!r) {
+      return refused(r.error().kind == Errc::kLimit ? ErrorCode::kMessageTooLarge
+                                                    : ErrorCode::kUnknownServerError);
     }
+    rewritten = std::move(*r);
+    if (rewritten.size() > bytes_max) return refused(ErrorCode::kMessageTooLarge);
     batch = rewritten;
   }
   return append(batch, log::AppendOrigin::kClient, options.now);

@@ -50,7 +50,6 @@ inline constexpr int64_t kEarliestPendingUpload = -6;
 
 struct ProduceOptions {
   int16_t acks = -1;
-  bool zstd_allowed = true;  // not before Produce version 7
   WallMs now{0};
 };
 
@@ -116,9 +115,9 @@ class Partition {
   // ---- requests
   /// kNone, KAFKA_STORAGE_ERROR, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER.
   wire::ErrorCode check_leader(LeaderEpoch current = kNoEpoch) const;
-  /// Checks one batch as Apache's leader does and appends it; offsets (and what LogAppendTime or
-  /// compression.type demand) are written into `records` or a copy of it. Never waits; see
-  /// CommitWait for acks=all.
+  /// Checks one batch (wire::find_produced_batch) as Apache's leader does and appends it; offsets
+  /// (and what LogAppendTime or compression.type demand) are written into `records` or a copy of
+  /// it. Never waits; see CommitWait for acks=all.
   ProduceOutcome produce(MutableBytes records, const ProduceOptions& options);
   /// Reads as leader.
   FetchOutcome fetch(const FetchOptions& options);

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <limits>
+#include <algorithm>
 #include <string_view>
 #include <type_traits>
 
@@ -20,7 +20,7 @@ struct RecordFacts {
 /// Reads a length that may be null and passes over its bytes; true if it was not null.
 bool skip_nullable(RecordSource& source, std::string_view what) {
   const int32_t n = source.varint();
-  if (n < -1) source.fail_with(Errc::kCorrupt, fmt::format("a {} of length {}", what, n));
+  if (n < -1) source.fail_with(Errc::kInvalid, fmt::format("a {} of length {}", what, n));
   if (n < 0) return false;
   source.skip(static_cast<uint32_t>(n));
   return true;
@@ -87,23 +87,21 @@ RecordFacts walk_record(RecordSource& source) {
   facts.has_key = skip_nullable(source, "key");
   skip_nullable(source, "value");
   const int32_t headers = source.varint();
-  if (headers < 0) source.fail_with(Errc::kCorrupt, fmt::format("{} record headers", headers));
+  if (headers < 0) source.fail_with(Errc::kInvalid, fmt::format("{} record headers", headers));
   for (int32_t i = 0; i < headers && source.ok(); i++) {
     const int32_t n = source.varint();
-    if (n < 0) source.fail_with(Errc::kCorrupt, "a record header without a key");
+    if (n < 0) source.fail_with(Errc::kInvalid, "a record header without a key");
     source.skip(n < 0 ? 0 : static_cast<uint32_t>(n));
     skip_nullable(source, "record header");
   }
   if (size < 0 || source.taken() - begin != static_cast<uint64_t>(size))
-    source.fail_with(Errc::kCorrupt, fmt::format("a record says that it has {} bytes", size));
+    source.fail_with(Errc::kInvalid, fmt::format("a record says that it has {} bytes", size));
   return facts;
 }
 
-/// a − b, at the ends of the range where it does not fit.
-int64_t saturating_difference(int64_t a, int64_t b) {
-  int64_t out = 0;
-  if (!__builtin_sub_overflow(a, b, &out)) return out;
-  return b > 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+/// a − b as Java's: modulo 2^64.
+int64_t wrapping_difference(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
 }
 
 class Validator {
@@ -124,22 +122,19 @@ class Validator {
   }
   bool invalid(std::string text) { return refuse(ErrorCode::kInvalidRecord, std::move(text)); }
 
-  /// Exactly one whole batch of magic 2, with the right checksum.
+  /// A whole batch with the right checksum. The order of the checks is Apache's.
   bool check_frame() {
-    if (bytes_.empty()) return invalid("A produce request must hold one batch for each partition");
-    if (bytes_.size() < kBatchMagicEnd)
+    const bool whole = bytes_.size() >= kBatchHeaderSize && batch_.magic() == kMagic;
+    if (bytes_.size() >= sizeof(int64_t) && batch_.base_offset() != Offset(0))
+      return invalid(
+          fmt::format("The batch's base offset is {}, not 0", batch_.base_offset().value));
+    if (bytes_.size() > static_cast<size_t>(std::max(rules_.max_message_bytes, 0)))
+      return refuse(ErrorCode::kMessageTooLarge,
+                    fmt::format("The batch has {} bytes, the topic takes at most {}", bytes_.size(),
+                                rules_.max_message_bytes));
+    if (!whole || batch_.size() != bytes_.size())
       return refuse(ErrorCode::kCorruptMessage,
                     fmt::format("{} bytes are no batch", bytes_.size()));
-    if (batch_.magic() == 0 || batch_.magic() == 1)
-      return invalid(fmt::format("Batches of magic {} are not accepted, only 2", batch_.magic()));
-    const auto parsed = BatchHeader::parse(bytes_);
-    if (!parsed) return refuse(ErrorCode::kCorruptMessage, parsed.error().message);
-    if (batch_.size() != bytes_.size())
-      return invalid("A produce request must hold exactly one batch for each partition");
-    if (batch_.size() > static_cast<size_t>(std::max(rules_.max_message_bytes, 0)))
-      return refuse(ErrorCode::kMessageTooLarge,
-                    fmt::format("The batch has {} bytes, the topic takes at most {}", batch_.size(),
-                                rules_.max_message_bytes));
     if (const uint32_t crc = batch_.computed_crc(); crc != batch_.crc())
       return refuse(
           ErrorCode::kCorruptMessage,
@@ -148,9 +143,9 @@ class Validator {
   }
 
   bool check_header() {
-    if (batch_.base_offset() != Offset(0))
-      return invalid(
-          fmt::format("The batch's base offset is {}, not 0", batch_.base_offset().value));
+    if (batch_.codec() > Codec::kZstd)
+      return refuse(ErrorCode::kUnknownServerError,
+                    fmt::format("Codec {} does not exist", static_cast<int>(batch_.codec())));
     if (batch_.count() <= 0)
       return invalid(fmt::format("The batch counts {} records", batch_.count()));
     if (int64_t{batch_.last_offset_delta()} + 1 != batch_.count())
@@ -160,12 +155,6 @@ class Validator {
     if (batch_.has_producer_id() && batch_.base_sequence() < 0)
       return invalid(fmt::format("The batch has producer id {} and base sequence {}",
                                  batch_.producer_id().value, batch_.base_sequence()));
-    if (batch_.codec() > Codec::kZstd)
-      return refuse(ErrorCode::kUnsupportedCompressionType,
-                    fmt::format("Codec {} does not exist", static_cast<int>(batch_.codec())));
-    if (batch_.codec() == Codec::kZstd && !rules_.zstd_allowed)
-      return refuse(ErrorCode::kUnsupportedCompressionType,
-                    "Produce requests below version 7 may not carry zstd");
     return true;
   }
 
@@ -183,26 +172,35 @@ class Validator {
     const int32_t count = batch_.count();
     for (int32_t i = 0; i < count; i++) {
       const RecordFacts facts = walk_record(source);
-      if (!source.ok()) return refuse_problem(source.problem());
-      if (facts.offset_delta != i)
-        return invalid(fmt::format("Record {} has the offset delta {}", i, facts.offset_delta));
+      if (!source.ok()) return refuse_source(source);
+      out_.consecutive &= facts.offset_delta == i;
       check_record(i, facts);
     }
     if (!source.at_end())
       return invalid(fmt::format("The batch holds more than its {} records", count));
-    if (!source.ok()) return refuse_problem(source.problem());
-    return check_record_errors();
+    if (!source.ok()) return refuse_source(source);
+    return check_record_errors() && check_offsets();
   }
 
+  bool refuse_source(const RecordSource& source) {
+    if (source.problem().kind != Errc::kInvalid) return refuse_problem(source.problem());
+    return invalid(source.problem().message);
+  }
+
+  /// A stream that does not follow its codec's format is an error that Apache did not expect.
   bool refuse_problem(const Error& problem) {
-    switch (problem.kind) {
-      case Errc::kLimit:
-        return refuse(ErrorCode::kMessageTooLarge, problem.message);
-      case Errc::kUnsupported:
-        return refuse(ErrorCode::kUnsupportedCompressionType, problem.message);
-      default:
-        return invalid(problem.message);
-    }
+    return refuse(
+        problem.kind == Errc::kLimit ? ErrorCode::kMessageTooLarge : ErrorCode::kUnknownServerError,
+        problem.message);
+  }
+
+  /// Apache rewrites a compressed batch whose offset deltas are not consecutive, and fails where it
+  /// has read it without keys and values.
+  bool check_offsets() {
+    const bool rewritten = rules_.target && *rules_.target != batch_.codec();
+    if (out_.consecutive || rewritten || batch_.codec() == Codec::kNone) return true;
+    return refuse(ErrorCode::kUnknownServerError,
+                  "The offset deltas of a compressed batch must be consecutive");
   }
 
   void check_record(int32_t index, const RecordFacts& facts) {
@@ -226,9 +224,9 @@ class Validator {
   }
 
   void check_timestamp(int32_t index, int64_t timestamp) {
-    const int64_t age = saturating_difference(rules_.now.value, timestamp);
+    const int64_t age = wrapping_difference(rules_.now.value, timestamp);
     if (age <= rules_.timestamp_before_max.value &&
-        (age >= 0 || age >= -rules_.timestamp_after_max.value))
+        wrapping_difference(0, age) <= rules_.timestamp_after_max.value)
       return;
     record_error(
         index, ErrorCode::kInvalidTimestamp,
@@ -239,11 +237,12 @@ class Validator {
   }
 
   void record_error(int32_t index, ErrorCode code, std::string text) {
-    if (record_error_count_++ == 0) record_error_code_ = code;
+    record_error_count_++;
+    if (record_error_code_ != ErrorCode::kInvalidTimestamp) record_error_code_ = code;
     if (out_.records.size() < kRecordErrorsMax) out_.records.push_back({index, std::move(text)});
   }
 
-  /// The first error decides which code the whole batch gets.
+  /// The whole batch gets one code: INVALID_TIMESTAMP if any record has that.
   bool check_record_errors() {
     if (record_error_count_ == 0) return true;
     return refuse(record_error_code_,
@@ -273,11 +272,91 @@ class Validator {
   ErrorCode record_error_code_ = ErrorCode::kNone;
 };
 
+/// The first batch of `bytes` as Apache's reader of buffers sees it: a size, 0 if there is none, or
+/// an error.
+struct Framed {
+  ErrorCode error = ErrorCode::kNone;
+  size_t size = 0;
+  std::string message{};
+};
+
+Framed first_batch(ByteView bytes) {
+  constexpr int32_t kLengthMin = 14;  // of a message of the oldest format
+  if (bytes.size() < kBatchOverhead) return {};
+  const auto length = load_be<int32_t>(bytes.data() + 8);
+  if (length < kLengthMin)
+    return {.error = ErrorCode::kCorruptMessage,
+            .message = fmt::format("A batch of length {} is none", length)};
+  if (bytes.size() < kBatchMagicEnd) return {};
+  const auto magic = static_cast<int8_t>(bytes[kBatchMagicEnd - 1]);
+  if (magic < 0 || magic > kMagic)
+    return {.error = ErrorCode::kCorruptMessage,
+            .message = fmt::format("There is no magic {}", magic)};
+  // Apache's sum of length and overhead is negative then.
+  if (length > INT32_MAX - static_cast<int32_t>(kBatchOverhead))
+    return {.error = ErrorCode::kUnknownServerError, .message = "The batch is too long"};
+  const size_t size = static_cast<size_t>(length) + kBatchOverhead;
+  return {.size = size <= bytes.size() ? size : 0};
+}
+
 }  // namespace
 
-Validation validate_producer_batch(MutableBytes records, const ValidationRules& rules,
+ProducedBatch find_produced_batch(ByteView records, int16_t version) {
+  constexpr int16_t kZstdFrom = 7;
+  ProducedBatch out;
+  Framed first = first_batch(records);
+  if (first.error != ErrorCode::kNone) {
+    out.error = first.error;
+    out.message = std::move(first.message);
+    return out;
+  }
+  const BatchHeader batch(records.data());
+  if (first.size == 0 || batch.magic() != kMagic) {
+    out.error = ErrorCode::kInvalidRecord;
+    return out;
+  }
+  out.size = first.size;
+  // The least length that passes so far holds the attributes.
+  out.transactional = batch.is_transactional();
+  const Framed second = first_batch(records.subspan(first.size));
+  if (version < kZstdFrom && batch.codec() == Codec::kZstd) {
+    out.error = ErrorCode::kUnsupportedCompressionType;
+  } else if (second.error != ErrorCode::kNone) {
+    out.error = second.error;
+  } else if (second.size != 0) {
+    out.error = ErrorCode::kInvalidRecord;
+  }
+  return out;
+}
+
+Validation validate_producer_batch(MutableBytes batch, const ValidationRules& rules,
                                    Decompressor& d) {
-  return Validator(records, rules, d).run();
+  return Validator(batch, rules, d).run();
+}
+
+Result<ByteBuffer> recompress_renumbered(const BatchHeader& batch, Codec codec,
+                                         std::optional<int> level, Decompressor& d,
+                                         uint64_t output_max) {
+  BatchBuilder builder({.codec = codec,
+                        .level = level,
+                        .timestamp_type = batch.timestamp_type(),
+                        .append_time = batch.max_timestamp(),
+                        .transactional = batch.is_transactional(),
+                        .producer_id = batch.producer_id(),
+                        .producer_epoch = batch.producer_epoch(),
+                        .base_sequence = batch.base_sequence()});
+  RecordIterator records(batch, d, output_max);
+  RecordView record;
+  std::vector<RecordHeader> headers;
+  while (true) {
+    const auto more = records.next(record);
+    if (!more) return std::unexpected(more.error());
+    if (!*more) break;
+    headers.clear();
+    record.for_each_header([&](const RecordHeader& h) { headers.push_back(h); });
+    builder.add(record.timestamp, record.key, record.value, headers);
+  }
+  return builder.build();
 }
 
 }  // namespace odradek::wire

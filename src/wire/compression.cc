@@ -83,12 +83,21 @@ struct Decompressor::Impl {
   Result<void> start_snappy() {
     block.clear();
     block_at = 0;
-    snappy_chunks = input.size() >= kSnappyMagic.size() &&
-                    std::equal(kSnappyMagic.begin(), kSnappyMagic.end(), input.begin());
-    if (!snappy_chunks) return {};
+    if (input.empty()) return corrupt("snappy", "the stream is empty");
+    snappy_chunks = begins_with_snappy_magic();
+    return snappy_chunks ? skip_snappy_header() : Result<void>{};
+  }
+
+  bool begins_with_snappy_magic() const {
+    return input.size() >= kSnappyMagic.size() &&
+           std::equal(kSnappyMagic.begin(), kSnappyMagic.end(), input.begin());
+  }
+
+  // Any version will do that says that a reader of version 1 may read it: snappy-java asks no more.
+  Result<void> skip_snappy_header() {
     if (input.size() < kSnappyHeader) return corrupt("snappy", "the stream header is cut short");
-    if (load_be<int32_t>(input.data() + 12) != 1)
-      return fail(Errc::kUnsupported, "snappy: the stream wants another version");
+    if (load_be<int32_t>(input.data() + 12) < 1)
+      return corrupt("snappy", "the stream wants another version");
     input = input.subspan(kSnappyHeader);
     return {};
   }
@@ -144,6 +153,12 @@ struct Decompressor::Impl {
   }
 
   Result<void> next_snappy_block() {
+    if (snappy_chunks && begins_with_snappy_magic()) {  // streams may follow each other
+      if (auto r = skip_snappy_header(); !r) return r;
+      block.clear();
+      block_at = 0;
+      if (input.empty()) return {};
+    }
     ByteView compressed = input;
     if (snappy_chunks) {
       if (input.size() < 4) return corrupt("snappy", "a chunk is cut short");

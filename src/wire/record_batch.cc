@@ -28,7 +28,10 @@ Result<BatchHeader> BatchHeader::parse(ByteView bytes) {
 
 void set_max_timestamp(MutableBytes batch, TimestampType type, WallMs max_timestamp) {
   auto attributes = load_be<int16_t>(batch.data() + 21);
-  attributes = static_cast<int16_t>(attributes & ~attribute::kLogAppendTime);
+  // Bits without a meaning go, as they do at Apache.
+  constexpr int16_t kKept = attribute::kCodec | attribute::kTransactional | attribute::kControl |
+                            attribute::kDeleteHorizon;
+  attributes = static_cast<int16_t>(attributes & kKept);
   if (type == TimestampType::kLogAppendTime)
     attributes = static_cast<int16_t>(attributes | attribute::kLogAppendTime);
   store_be(batch.data() + 21, attributes);
@@ -60,8 +63,9 @@ void RecordSource::fail_with(Errc kind, std::string text) {
   at_ = end_ = window_from_ = nullptr;
 }
 
+// A problem of kind kInvalid is one of the records; those of the stream are kCorrupt and others.
 uint8_t RecordSource::short_of() {
-  fail_with(Errc::kCorrupt, "the records stop short");
+  fail_with(Errc::kInvalid, "the records stop short");
   return 0;
 }
 
@@ -97,7 +101,7 @@ uint64_t RecordSource::long_varint(int bytes_max) {
     value |= static_cast<uint64_t>(b & 0x7f) << (7 * i);
     if (b < 0x80) return value;
   }
-  fail_with(Errc::kCorrupt, fmt::format("a varint is longer than {} bytes", bytes_max));
+  fail_with(Errc::kInvalid, fmt::format("a varint is longer than {} bytes", bytes_max));
   return 0;
 }
 
@@ -145,6 +149,12 @@ ByteView RecordSource::take(uint64_t n) {
 
 namespace {
 
+/// For callers of an iterator all that does not follow a format is kCorrupt.
+std::unexpected<Error> problem_of(const RecordSource& source) {
+  const Error& e = source.problem();
+  return fail(e.kind == Errc::kInvalid ? Errc::kCorrupt : e.kind, e.message);
+}
+
 /// Length of a key or value: −1 null, other negatives are refused by `raw` (they are huge).
 std::optional<ByteView> nullable(Reader& r) {
   const int32_t n = r.varint();
@@ -181,13 +191,13 @@ Result<bool> RecordIterator::next(RecordView& out) {
       source_.fail_with(Errc::kCorrupt,
                         fmt::format("more bytes than the batch's {} records take", batch_.count()));
     checked_end_ = true;
-    if (!source_.ok()) return std::unexpected(source_.problem());
+    if (!source_.ok()) return problem_of(source_);
     return false;
   }
   const int32_t size = source_.varint();
   if (size < 0) source_.fail_with(Errc::kCorrupt, "a record of negative length");
   const ByteView bytes = source_.take(static_cast<uint32_t>(size));
-  if (!source_.ok()) return std::unexpected(source_.problem());
+  if (!source_.ok()) return problem_of(source_);
 
   Arena unused;
   Reader r(bytes, unused);
@@ -205,7 +215,7 @@ Result<bool> RecordIterator::next(RecordView& out) {
   if (out.header_count < 0 || !r.expect_end("record", kMagic)) {
     source_.fail_with(Errc::kCorrupt, fmt::format("record {} does not fit its length of {} bytes",
                                                   batch_.count() - left_, size));
-    return std::unexpected(source_.problem());
+    return problem_of(source_);
   }
   out.offset = Offset(wrapping_add(batch_.base_offset().value, out.offset_delta));
   out.timestamp = batch_.timestamp_type() == TimestampType::kLogAppendTime
@@ -373,8 +383,8 @@ Result<ByteBuffer> recompress(const BatchHeader& batch, Codec codec, std::option
   const ByteView header = batch.bytes().first(kBatchHeaderSize);
   ByteBuffer out(header.begin(), header.end());
   out.insert(out.end(), packed->begin(), packed->end());
-  const int attributes = (batch.attributes() & ~attribute::kCodec) | static_cast<int>(codec);
-  finish_batch(out, static_cast<int16_t>(attributes));
+  const int kept = batch.attributes() & (attribute::kLogAppendTime | attribute::kTransactional);
+  finish_batch(out, static_cast<int16_t>(kept | static_cast<int>(codec)));
   return out;
 }
 

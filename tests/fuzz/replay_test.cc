@@ -5,7 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fuzz/targets.h"
@@ -165,15 +169,37 @@ TEST(FuzzReplay, Validator) {
 }
 
 TEST(FuzzReplay, Decompression) {
-  std::vector<ByteBuffer> seeds;
+  const std::array<Target, 5> targets = {nullptr, fuzz::gzip, fuzz::snappy, fuzz::lz4, fuzz::zstd};
+  std::array<std::vector<ByteBuffer>, 5> seeds;
   for (const auto& v : load_vectors("batches.jsonl.gz")) {
     const ByteBuffer bytes = from_hex(text(v, "hex"));
-    if (bytes.size() > 20'000 || bytes.size() < 62) continue;
-    ByteBuffer input{static_cast<uint8_t>(bytes[22] & 7)};
-    input.insert(input.end(), bytes.begin() + 61, bytes.end());
-    seeds.push_back(std::move(input));
+    if (bytes.size() > 5'000 || bytes.size() < 62) continue;
+    seeds[bytes[22] & 7].emplace_back(bytes.begin() + 61, bytes.end());
   }
-  run_mutations(fuzz::decompression, seeds, 20'000);
+  for (size_t codec = 1; codec < targets.size(); codec++)
+    run_mutations(targets[codec], seeds[codec], 4'000);
+}
+
+/// Every file of the committed corpora, and mutations of it: the fuzzers' targets that have no
+/// vectors of their own.
+TEST(FuzzReplay, Corpora) {
+  const std::pair<const char*, Target> all[] = {{"request", fuzz::request},
+                                                {"log_recovery", fuzz::log_recovery},
+                                                {"index_files", fuzz::index_files},
+                                                {"checkpoint_files", fuzz::checkpoint_files},
+                                                {"metadata_snapshot", fuzz::metadata_snapshot},
+                                                {"config", fuzz::config}};
+  for (const auto& [name, target] : all) {
+    std::vector<ByteBuffer> seeds;
+    for (const auto& e :
+         std::filesystem::directory_iterator(std::string(FUZZ_CORPUS) + "/" + name)) {
+      std::ifstream file(e.path(), std::ios::binary);
+      seeds.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    }
+    std::sort(seeds.begin(), seeds.end());
+    for (const ByteBuffer& seed : seeds) target(seed);
+    run_mutations(target, seeds, 3'000);
+  }
 }
 
 }  // namespace

@@ -13,8 +13,8 @@
 
 #include "server/handlers/topic_view.h"
 #include "server/partition_access.h"
+#include "wire/batch_validator.h"
 #include "wire/gen/produce.h"
-#include "wire/record_batch.h"
 
 namespace odradek::server {
 namespace {
@@ -27,6 +27,7 @@ struct Slot {
   int32_t index = 0;
   int loop = -1;  // owner; −1: refused already
   MutableBytes records;
+  bool transactional = false;
   replica::ProduceOutcome outcome;
   replica::Partition* partition = nullptr;  // between append and wait, on its loop
   replica::CommitTicket ticket;
@@ -69,16 +70,32 @@ void prepare(Request& request, Slot& slot, const wire::ProduceRequest::TopicProd
   } else if (is_internal_topic(name) && request.client_id() != "__admin_client") {
     slot.outcome.error = ErrorCode::kInvalidTopicException;
   } else {
+    const auto found = wire::find_produced_batch(*partition.records, request.version());
+    slot.outcome.error = found.error;
+    if (found.error != ErrorCode::kNone) return;
     // The frame is ours: base offset and leader epoch are written where the batch lies.
-    slot.records = {const_cast<uint8_t*>(partition.records->data()), partition.records->size()};
+    slot.records = {const_cast<uint8_t*>(partition.records->data()), found.size};
+    slot.transactional = found.transactional;
     slot.loop = owner_of(request.services(), slot.topic->id, slot.index);
   }
 }
 
-bool is_transactional(const Slot& slot) {
-  return slot.loop >= 0 && slot.records.size() >= wire::kBatchHeaderSize &&
-         slot.records[16] == wire::kMagic &&
-         wire::BatchHeader(slot.records.data()).is_transactional();
+/// Apache looks at the first bytes of everything before anything else: what it cannot make sense of
+/// refuses the whole request. True if so; every outcome then says it.
+bool refuse_wholly(Request& request, const wire::ProduceRequest& message, Slots& slots) {
+  for (const auto& topic : message.topic_data) {
+    for (const auto& partition : topic.partition_data) {
+      if (!partition.records) continue;
+      const auto found = wire::find_produced_batch(*partition.records, request.version());
+      if (found.message.empty()) continue;
+      for (Slot& slot : slots) {
+        slot.loop = -1;
+        slot.outcome = {.error = found.error, .message = found.message};
+      }
+      return true;
+    }
+  }
+  return false;
 }
 
 /// On the loop of `shard`: appends all of its slots.
@@ -207,18 +224,17 @@ io::Task<void> handle_produce(Request& request) {
       out.partition_responses.add(arena);
     }
   }
-  if (std::any_of(slots.begin(), slots.end(), is_transactional)) {
+  if (refuse_wholly(request, message, slots)) {
+    // nothing is left to do
+  } else if (std::any_of(slots.begin(), slots.end(),
+                         [](const Slot& slot) { return slot.transactional; })) {
     refuse_pending(slots, message.transactional_id
                               ? ErrorCode::kInvalidTxnState
                               : ErrorCode::kTransactionalIdAuthorizationFailed);
   } else if (message.acks < -1 || message.acks > 1) {
     refuse_pending(slots, ErrorCode::kInvalidRequiredAcks);
   }
-  const Call call{request,
-                  slots,
-                  message.acks,
-                  Millis(message.timeout_ms),
-                  {.acks = message.acks, .zstd_allowed = request.version() >= 7}};
+  const Call call{request, slots, message.acks, Millis(message.timeout_ms), {.acks = message.acks}};
   co_await run(call);
 
   if (message.acks == 0) {
