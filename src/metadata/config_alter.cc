@@ -410,6 +410,11 @@ AlterOutcome check_before_forwarding(const Image& image, const BrokerConfig& con
     case ResourceType::kBroker:
       break;
     case ResourceType::kBrokerLogger:
+      if (incremental && parse_id(resource.name) != config.node_id().value) {
+        return refuse(ErrorCode::kInvalidRequest,
+                      fmt::format("Node id must be {}, but it is: {}", config.node_id().value,
+                                  resource.name));
+      }
       if (incremental && !entries.empty()) {
         return refuse(ErrorCode::kInvalidConfig,
                       fmt::format("Logger {} does not exist!", entries[0].name));

@@ -44,6 +44,18 @@ void fill(Context& context, wire::ElectLeadersResponse::PartitionResult& result,
   result.error_message = context.keep(error.message);
 }
 
+void refuse_all(Context& context, const wire::ElectLeadersRequest& request,
+                wire::ElectLeadersResponse& response) {
+  if (!request.topic_partitions) return;
+  for (const auto& topic : *request.topic_partitions) {
+    auto& result = response.replica_election_results.add(context.arena);
+    result.topic = topic.topic;
+    for (int32_t index : topic.partitions)
+      fill(context, result.partition_result.add(context.arena), index,
+           api_error(ErrorCode::kInvalidRequest));
+  }
+}
+
 void elect_everywhere(Context& context, Election election, wire::ElectLeadersResponse& response) {
   context.image.for_each_topic([&](const metadata::TopicPtr& topic) {
     auto& result = response.replica_election_results.add(context.arena);
@@ -66,6 +78,7 @@ wire::ElectLeadersResponse elect_leaders(Context& context, const wire::ElectLead
   const int8_t type = version >= 1 ? request.election_type : kPreferredType;
   if (type != kPreferredType && type != kUncleanType) {
     response.error_code = wire_value(ErrorCode::kInvalidRequest);
+    refuse_all(context, request, response);
     return response;
   }
   const Election election = type == kPreferredType ? Election::kPreferred : Election::kUnclean;

@@ -131,6 +131,7 @@ TEST_F(Elections, UncleanOnlyWhenAskedFor) {
 
 TEST_F(Elections, ThePreferredLeaderComesBack) {
   EXPECT_EQ(elect(0), "ELECTION_NOT_NEEDED");
+  EXPECT_EQ(elect(2), "INVALID_REQUEST") << "there is no such type";
   c.fire("session/1");
   EXPECT_EQ(part().leader, BrokerId(2));
   c.heartbeat(1, c.image().broker(BrokerId(1))->epoch);

@@ -2,6 +2,7 @@
 // partition's leader knows.
 #include <vector>
 
+#include "server/handlers/topic_view.h"
 #include "server/partition_access.h"
 #include "wire/gen/describe_producers.h"
 
@@ -33,7 +34,9 @@ io::Task<void> handle_describe_producers(Request& request) {
   for (const auto& topic : message.topics) {
     const metadata::Topic* known = image->topic(topic.name);
     for (const int32_t index : topic.partition_indexes) {
-      items[next++].place(request.services(), known, index);
+      Item& item = items[next++];
+      item.place(request.services(), known, index);
+      if (!is_valid_topic_name(topic.name)) item.refuse(ErrorCode::kInvalidTopicException);
     }
   }
   co_await visit_owners(request.services(), items, look_up);

@@ -57,7 +57,9 @@ struct Call {
 // ---- which partitions
 
 FetchParams params_of(const wire::FetchRequest::FetchPartition& p) {
-  return {p.fetch_offset, p.partition_max_bytes, p.current_leader_epoch, p.last_fetched_epoch};
+  // Every negative epoch means none, as at Apache.
+  return {p.fetch_offset, p.partition_max_bytes, std::max(p.current_leader_epoch, -1),
+          std::max(p.last_fetched_epoch, -1)};
 }
 
 /// Finds the topic and owner; the error if there is none.

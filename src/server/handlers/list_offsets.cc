@@ -5,8 +5,8 @@
 // only); 11 −6 (earliest pending upload).
 //
 // A timestamp that the version does not know is UNSUPPORTED_VERSION. What lies at or above what the
-// reader may see is answered with −1. A partition named twice is INVALID_REQUEST. Without remote
-// storage −5 and −6 find nothing.
+// reader may see is answered with −1. A partition named twice is INVALID_REQUEST, once. Without
+// remote storage −5 and −6 find nothing.
 #include <algorithm>
 
 #include "server/partition_access.h"
@@ -24,6 +24,7 @@ struct Item : PartitionItem {
   std::string_view name;
   LeaderEpoch current_epoch;
   int64_t timestamp = 0;
+  bool repeated = false;  // named before in the request: once in the answer is enough
   log::TimestampOffset found;
 };
 
@@ -37,7 +38,7 @@ bool is_supported(int64_t timestamp, int16_t version) {
   if (timestamp == replica::kEarliestLocal) return version >= 8;
   if (timestamp == replica::kLatestTiered) return version >= 9;
   if (timestamp == replica::kEarliestPendingUpload) return version >= 11;
-  return true;
+  return timestamp >= replica::kEarliest;
 }
 
 /// On the owner's loop.
@@ -74,6 +75,7 @@ void refuse_duplicates(Arena& arena, Scoped<Item>& items) {
   for (size_t i = 1; i < items.size(); i++) {
     if (key(sorted[i - 1]) != key(sorted[i])) continue;
     for (Item* item : {sorted[i - 1], sorted[i]}) item->refuse(ErrorCode::kInvalidRequest);
+    sorted[i]->repeated = true;
   }
 }
 
@@ -114,6 +116,7 @@ io::Task<void> handle_list_offsets(Request& request) {
     out.name = topic.name;
     for (size_t i = 0; i < topic.partitions.size(); i++) {
       const Item& item = items[next++];
+      if (item.repeated) continue;
       auto& p = out.partitions.add(request.arena());
       p.partition_index = item.index;
       p.error_code = wire::wire_value(item.error);
