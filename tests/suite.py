@@ -45,6 +45,8 @@ def steps(mode):
         for name, argv in ctest_programs('tsan'):
             yield f'tsan/{name}', argv, 1800
     if mode == 'all':
+        yield 'fuzz', [sys.executable, '-B', 'tests/fuzz/run.py', '--seconds', '30', '--jobs', '4'], 600
+        yield 'bad input', [sys.executable, '-B', 'tests/bad_input/bad_input.py'], 300
         yield 'cli', ['bash', 'tests/cli/run.sh'], 300
         yield 'compat', ['bash', 'tests/compat/run.sh'], 1500
         yield 'partitions', ['bash', 'tests/partitions/run.sh'], 300
