@@ -112,6 +112,28 @@ TEST(Recovery, ReadingADamagedPlaceDoesNotCostTheIndex) {
   EXPECT_EQ(open_or_die(options)->end(), Offset(24));
 }
 
+TEST(Recovery, AnIndexThatLiesInADamagedLogIsNotReplacedByAWorseOne) {
+  Files files = small_log(true);
+  ByteBuffer& last = files[log_name(16)];
+  last[last.size() / 2 + 26] = 0x7f;  // the last offset delta of the third of four batches
+  ByteBuffer& index = files[file_name(Offset(16), kIndexSuffix)];
+  ASSERT_GE(index.size(), 16u);
+  store_be(index.data() + 4, 0xffff);  // where its first entry points
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  options.config.segment_bytes = 4000;  // no roll
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(24));
+  for (int64_t at = 16; at < 20; at++) {
+    EXPECT_TRUE(log->read(Offset(at), {.max_bytes = 100, .upper_bound = Offset(24)})) << at;
+  }
+  append(*log, make_batch({}), 9);
+  ASSERT_TRUE(log->close());
+  EXPECT_EQ(open_or_die(options)->end(), Offset(25));
+}
+
 TEST(Recovery, ABatchThatClaimsWhatFollowsItIsDamage) {
   Files files = small_log(true);
   files[log_name(0)][23] = 1;  // the last offset delta of the first batch

@@ -193,9 +193,11 @@ Result<std::optional<BatchAt>> Segment::locate(Offset target) {
   // not to blame, and shows the next start what lies behind.
   auto slowly = walk_to(target, 0);
   if (!slowly) return slowly;
+  if (rebuild_barred_) return slowly;
   context_.logger.warn("{} does not fit its log and is written anew", index_.path());
-  if (auto r = rebuild_indexes(); !r && r.error().kind != Errc::kCorrupt) {
-    return std::unexpected(r.error());
+  if (auto r = rebuild_indexes(); !r) {
+    if (r.error().kind != Errc::kCorrupt) return std::unexpected(r.error());
+    rebuild_barred_ = true;
   }
   return slowly;
 }
@@ -431,9 +433,16 @@ Result<void> Segment::recovery_end(uint64_t valid_bytes) {
 }
 
 Result<void> Segment::rebuild_indexes() {
-  if (auto r = recovery_begin({}); !r) return r;
   auto f = file();
   if (!f) return std::unexpected(f.error());
+  // An index of a half would end the log there at the next start: first see that the way is free.
+  BatchWalker scout(**f, 0, size_, base_);
+  while (true) {
+    auto batch = scout.next();
+    if (!batch) return std::unexpected(batch.error());
+    if (!*batch) break;
+  }
+  if (auto r = recovery_begin({}); !r) return r;
   BatchWalker walker(**f, 0, size_, base_);
   while (true) {
     auto batch = walker.next();

@@ -105,7 +105,8 @@ class Segment {
   Result<std::vector<std::shared_ptr<io::File>>> finish();
   /// Writes what the indexes hold in memory. Returns their files, for a sync.
   Result<std::vector<std::shared_ptr<io::File>>> write_indexes();
-  /// Empties the indexes and writes them anew from the batch headers up to `end` bytes.
+  /// Empties the indexes and writes them anew from the batch headers. kCorrupt, and they are as
+  /// they were, if the log is damaged.
   Result<void> rebuild_indexes();
   /// The folder of the context has changed: it was renamed.
   void folder_renamed();
@@ -157,6 +158,7 @@ class Segment {
   WallMs created_;
   int64_t jitter_ms_;
   bool broken_ = false;
+  bool rebuild_barred_ = false;  // the index lies, but the log is damaged too
 };
 
 }  // namespace odradek::log

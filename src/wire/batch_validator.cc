@@ -356,7 +356,12 @@ Result<ByteBuffer> recompress_renumbered(const BatchHeader& batch, Codec codec,
     record.for_each_header([&](const RecordHeader& h) { headers.push_back(h); });
     builder.add(record.timestamp, record.key, record.value, headers);
   }
-  return builder.build();
+  Result<ByteBuffer> out = builder.build();
+  // The validator's word counts: a producer's LogAppendTime batch has it from the header.
+  if (out && BatchHeader(out->data()).max_timestamp() != batch.max_timestamp()) {
+    set_max_timestamp(*out, batch.timestamp_type(), batch.max_timestamp());
+  }
+  return out;
 }
 
 }  // namespace odradek::wire
