@@ -30,6 +30,10 @@ struct ClientWorld {
   io::Endpoint broker;
   History history{};
   std::vector<KnownTopic> topics{};
+  /// Segments roll all the time: a power loss may take the end of one and leave the next, and with
+  /// it a hole of records that nobody was promised. (A gap may be what compaction leaves, so
+  /// recovery takes it for good, as at Apache.)
+  bool holes_allowed = false;
   bool stopping = false;  // producers and the administrator finish what they do and end
   int running = 0;        // of those
   uint64_t next_value = 0;

@@ -94,7 +94,9 @@ void History::check_all(const Partition& at, const std::vector<std::string>& val
       }
     }
   }
-  for (size_t i = 0; i < values.size(); i++) place(at, static_cast<int64_t>(i), values[i]);
+  for (size_t i = 0; i < values.size(); i++) {
+    if (!values[i].empty()) place(at, static_cast<int64_t>(i), values[i]);
+  }
 }
 
 }  // namespace odradek::sim

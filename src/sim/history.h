@@ -39,7 +39,7 @@ class History {
   /// Records that were acknowledged with acks=1 so far may be gone, if nobody saw them.
   void power_lost();
   int power_losses() const { return power_losses_; }
-  /// `values` is all of a partition, from offset 0.
+  /// `values` is all of a partition, from offset 0; empty: no record has this offset.
   void check_all(const Partition& at, const std::vector<std::string>& values);
 
   void fail(std::string what);

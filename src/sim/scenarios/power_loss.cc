@@ -52,7 +52,9 @@ class PowerLoss {
         lines_(sim_, options.verbose),
         machine_(sim_.add_node("broker", static_cast<int>(1 + sim_.rng().below(3)))),
         clients_(sim_.add_node("client", 1)),
-        world_{.sim = sim_, .loop = clients_.loop(0), .broker = {"broker", kPort}} {}
+        world_{.sim = sim_, .loop = clients_.loop(0), .broker = {"broker", kPort}} {
+    world_.holes_allowed = compacted();
+  }
 
   ScenarioOutcome run() {
     Rng& rng = sim_.rng();
@@ -72,6 +74,7 @@ class PowerLoss {
   }
 
  private:
+  bool compacted() const { return options_.compacted.value_or(options_.seed % 3 == 0); }
   bool failed() const { return world_.history.failure().has_value(); }
   void fail(std::string what) { world_.history.fail(std::move(what)); }
   void line(std::string_view text) { lines_.write(Level::kInfo, "sim", text); }
@@ -89,6 +92,14 @@ class PowerLoss {
   void begin_start() {
     auto properties = metadata::BrokerConfig::standalone_properties();
     if (!options_.synced) properties["log.flush.interval.messages"] = "9223372036854775807";
+    if (compacted()) {
+      // Segments of some appends, and a cleaner that never rests: they are replaced all the time.
+      properties["log.cleanup.policy"] = "compact";
+      properties["log.roll.ms"] = "20";
+      properties["log.cleaner.backoff.ms"] = "5";
+      properties["log.cleaner.min.cleanable.ratio"] = "0";
+      properties["log.segment.delete.delay.ms"] = "50";
+    }
     auto loaded = metadata::BrokerConfig::load(std::move(properties));
     if (!loaded) return fail(loaded.error().message);
     serving_ = false;

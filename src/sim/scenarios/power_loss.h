@@ -1,10 +1,10 @@
 // Scenario: one node, many clients, and power that fails.
 //
 // Assembles the real node on a simulated machine. Producers (idempotent, plain acks=all, acks=1),
-// consumers and an administrator work on it while the machine loses its power, is killed or stops
-// cleanly, several times, also while it starts. History holds what they were told against what they
-// see; in the end all faults cease, everybody must get on, and every partition is read from the
-// beginning.
+// consumers and an administrator work on it, on topics that are compacted or not, while the machine
+// loses its power, is killed or stops cleanly, several times, also while it starts. History holds
+// what they were told against what they see; in the end all faults cease, everybody must get on,
+// and every partition is read from the beginning.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@ struct ScenarioOptions {
   /// False: as Apache's defaults, nothing waits for the disk. The checks must then find losses (the
   /// scenario's canary).
   bool synced = true;
+  /// All topics are compacted, and cleaned all the time; nothing: every third seed.
+  std::optional<bool> compacted;
   bool verbose = false;  // the node's log lines to standard error, with virtual times
 };
 
