@@ -57,6 +57,10 @@ Offset Log::start() const { return impl_->start; }
 Offset Log::end() const { return impl_->end; }
 Offset Log::durable_end() const { return impl_->durable_end; }
 uint64_t Log::size() const { return impl_->log_bytes; }
+bool Log::starts_with_first_file() const {
+  const Impl& i = *impl_;
+  return i.start == i.segments.front()->base() && !i.folder_unsynced && !i.names_suspect;
+}
 int Log::segment_count() const { return static_cast<int>(impl_->segments.size()); }
 
 Offset Log::recovery_point() const {

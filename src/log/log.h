@@ -222,6 +222,9 @@ class Log {
   /// Bytes of all `.log` files.
   uint64_t size() const;
   int segment_count() const;
+  /// The log starts where its first file does, and a power loss cannot bring earlier files back
+  /// (nor is a sync under way): log-start-offset-checkpoint needs no line for it.
+  bool starts_with_first_file() const;
 
   // ---- append
   /// Gives offsets to batches that wire's validator has passed and appends them: base offset and

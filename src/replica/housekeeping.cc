@@ -100,7 +100,12 @@ void Housekeeping::report_all() {
     std::map<size_t, std::vector<CheckpointChange>> by_dir;
     for (Partition* partition : shard_.partitions()) {
       if (partition->offline()) continue;
-      by_dir[partition->dir()].push_back({partition->name(), offset_of(*partition, kind)});
+      std::optional<Offset> line = offset_of(*partition, kind);
+      // Apache has no line for what the files say by themselves.
+      if (kind == CheckpointKind::kLogStart && partition->log().starts_with_first_file()) {
+        line.reset();
+      }
+      by_dir[partition->dir()].push_back({partition->name(), line});
     }
     for (auto& [dir, changes] : by_dir) shard_.report(dir, kind, std::move(changes));
   }

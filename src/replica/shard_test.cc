@@ -312,6 +312,22 @@ TEST_F(ShardTest, ACleanStopAndStartKeepsEverything) {
   EXPECT_EQ(produce(id).first, Offset(2));
 }
 
+// As Apache, which has a line only for a start that the files do not tell.
+TEST_F(ShardTest, ACleanStopLeavesLinesOfMovedStartsOnly) {
+  const Uuid untouched = create_topic("a"), within = create_topic("b");
+  const Uuid removed =
+      create_topic("c", 1, {{"segment.bytes", "1000"}, {"retention.bytes", "2000"}});
+  for (int i = 0; i < 5; i++) {
+    for (const Uuid& id : {untouched, within, removed}) produce(id, {.value_size = 800});
+  }
+  sim.run_for(Millis(300'000));
+  ASSERT_EQ(partition(within).delete_records(Offset(3)).error, wire::ErrorCode::kNone);
+  ASSERT_GT(partition(removed).log_start(), Offset(0));
+  close();
+  const auto lines = log::OffsetCheckpoint{{{"b", PartitionIndex(0)}, Offset(3)}};
+  EXPECT_EQ(*dirs->dir(0).read_checkpoint(log::CheckpointKind::kLogStart), lines);
+}
+
 TEST_F(ShardTest, WhatWasAcknowledgedSurvivesAPowerLoss) {
   const Uuid id = create_topic("t");
   std::vector<Acked> acked(30);

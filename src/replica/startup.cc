@@ -156,7 +156,9 @@ std::vector<log::LogOptions> plan(State& state, size_t dir, const Listing& listi
     const Offset point = line_of(listing.recovery, folder.partition);
     const Offset mark = line_of(listing.marks, folder.partition);
     kept[static_cast<int>(CheckpointKind::kRecoveryPoint)][folder.partition] = point;
-    kept[static_cast<int>(CheckpointKind::kLogStart)][folder.partition] = start;
+    if (listing.starts.contains(folder.partition)) {
+      kept[static_cast<int>(CheckpointKind::kLogStart)][folder.partition] = start;
+    }
     kept[static_cast<int>(CheckpointKind::kHighWatermark)][folder.partition] = mark;
     const Offset dirty = line_of(listing.cleaned, folder.partition);
     if (listing.cleaned.contains(folder.partition)) {
