@@ -462,6 +462,7 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
       auto file = log_.segments[n - 1]->file();
       auto files = log_.segments[n - 1]->finish();
       if (!files) return std::unexpected(files.error());
+      for (auto& f : *files) log_.unsynced_files.push_back(std::move(f));
       if (file) log_.unsynced_files.push_back(std::move(*file));
       if (auto r = log_.write_snapshot(log_.segments[n]->base()); !r) return r;
       log_.end = log_.segments[n]->base();

@@ -453,6 +453,10 @@ Result<void> Segment::rebuild_indexes() {
   if (auto r = recovery_end(size_); !r) return r;
   auto files = finish();
   if (!files) return std::unexpected(files.error());
+  // Nobody looks at them again while the recovery point lies above: they must not be torn.
+  for (auto& index : *files) {
+    if (auto r = index->sync(); !r) return r;
+  }
   return {};
 }
 

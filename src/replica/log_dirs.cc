@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -162,6 +163,7 @@ void LogDirs::write(size_t index, CheckpointKind kind) {
   if (!file.changed || file.writing || offline(index)) return;
   file.changed = false;
   file.writing = true;
+  file.served = std::exchange(file.waiting, {});
   auto result = std::make_shared<Result<void>>();
   io_.background([&dir = dir(index), kind, result,
                   lines = file.lines] { *result = dir.write_checkpoint(kind, lines); },
@@ -174,6 +176,7 @@ void LogDirs::written(size_t index, CheckpointKind kind, const Result<void>& res
   if (!result && result.error().kind == Errc::kNoSpace && !closed_) {
     // The file that is there is old, not wrong; a full disk may have room again.
     file.changed = true;
+    std::ranges::move(std::exchange(file.served, {}), std::back_inserter(file.waiting));
     if (retry_ == io::TimerId::kNone) {
       logger_.warn("{}; to be written again", result.error().message);
       retry_ = home_.timers().start(kRetry, [this] { retry_checkpoints(); });
@@ -181,7 +184,9 @@ void LogDirs::written(size_t index, CheckpointKind kind, const Result<void>& res
     return;
   }
   if (!result) fail(index, result.error());
+  answer(file.served);
   write(index, kind);
+  if (!file.writing) answer(file.waiting);
   if (closed_) finish_close();
 }
 
@@ -190,6 +195,19 @@ void LogDirs::retry_checkpoints() {
   for (size_t i = 0; i < slots_.size(); i++) {
     for (const auto& [kind, file] : slots_[i]->files) write(i, kind);
   }
+}
+
+void LogDirs::when_saved(size_t index, CheckpointKind kind, io::Loop& reply_to, io::Callback done) {
+  home_.post([this, index, kind, &reply_to, done = std::move(done)]() mutable {
+    File& file = slots_[index]->files[kind];
+    file.waiting.push_back({&reply_to, std::move(done)});
+    if (!file.changed && !file.writing) answer(file.waiting);
+    if (offline(index)) answer(file.waiting);
+  });
+}
+
+void LogDirs::answer(std::vector<Waiter>& waiters) {
+  for (Waiter& waiter : std::exchange(waiters, {})) waiter.loop->post(std::move(waiter.done));
 }
 
 void LogDirs::close(std::optional<BrokerEpoch> marker,

@@ -106,16 +106,25 @@ class LogDirs {
   /// Takes over changes and writes the file soon, on a file thread. From any loop; nothing happens
   /// for an offline directory.
   void update(size_t index, log::CheckpointKind kind, std::vector<CheckpointChange> changes);
+  /// Calls back on `reply_to` when all that was reported before is on the disk, or the directory
+  /// offline. From any loop.
+  void when_saved(size_t index, log::CheckpointKind kind, io::Loop& reply_to, io::Callback done);
   /// On the home loop, after all shards have closed: calls `done` when everything reported is on
   /// disk, with the clean marker if `marker`.
   void close(std::optional<BrokerEpoch> marker, std::move_only_function<void(Result<void>)> done);
 
  private:
+  struct Waiter {
+    io::Loop* loop;
+    io::Callback done;
+  };
   /// A checkpoint file: on the home loop only.
   struct File {
     log::OffsetCheckpoint lines;
     bool changed = false;
     bool writing = false;
+    std::vector<Waiter> waiting;  // for what is not being written yet
+    std::vector<Waiter> served;   // by the write under way
   };
   struct Slot {
     Entry entry;
@@ -138,6 +147,7 @@ class LogDirs {
   void retry_checkpoints();
   void write(size_t index, log::CheckpointKind kind);
   void written(size_t index, log::CheckpointKind kind, const Result<void>& result);
+  static void answer(std::vector<Waiter>& waiters);
   void finish_close();
 
   io::Io& io_;

@@ -226,7 +226,7 @@ Partition::Deleted Partition::delete_records(Offset offset) {
   if (target < Offset(0) || target > high_watermark_) return {ErrorCode::kOffsetOutOfRange};
   Result<bool> moved = log_->advance_start(target);
   if (!moved) return {disk_failed(moved.error())};
-  if (*moved) shard_.housekeeping().changed(*this, CheckpointKind::kLogStart);
+  if (*moved) shard_.report(dir_, CheckpointKind::kLogStart, {{name(), log_->start()}});
   out.low_watermark = log_->start();
   return out;
 }

@@ -131,7 +131,8 @@ class Partition {
     wire::ErrorCode error{};
     Offset low_watermark = kNoOffset;
   };
-  /// DeleteRecords: everything below `offset` (−1: the high watermark).
+  /// DeleteRecords: everything below `offset` (−1: the high watermark). A crash may bring it back
+  /// until LogDirs::when_saved tells that log-start-offset-checkpoint is written.
   Deleted delete_records(Offset offset);
   std::vector<log::ProducerInfo> producers() const { return log_->producers(); }
 

@@ -320,7 +320,7 @@ TEST_F(ShardTest, ACleanStopLeavesLinesOfMovedStartsOnly) {
   for (int i = 0; i < 5; i++) {
     for (const Uuid& id : {untouched, within, removed}) produce(id, {.value_size = 800});
   }
-  sim.run_for(Millis(300'000));
+  sim.run_for(Millis(301'000));
   ASSERT_EQ(partition(within).delete_records(Offset(3)).error, wire::ErrorCode::kNone);
   ASSERT_GT(partition(removed).log_start(), Offset(0));
   close();

@@ -7,8 +7,11 @@
 #include "sim/wire_client.h"
 #include "wire/errors.h"
 #include "wire/gen/create_topics.h"
+#include "wire/gen/delete_records.h"
+#include "wire/gen/delete_topics.h"
 #include "wire/gen/fetch.h"
 #include "wire/gen/init_producer_id.h"
+#include "wire/gen/list_offsets.h"
 #include "wire/gen/metadata.h"
 #include "wire/gen/produce.h"
 #include "wire/record_batch.h"
@@ -23,7 +26,7 @@ constexpr Millis kRetryPause(20);
 /// Whether a client may try again; anything else that a node answers here is a failure of the node.
 bool may_retry(ClientWorld& world, const char* what, int16_t code) {
   const auto error = static_cast<ErrorCode>(code);
-  if (wire::retriable(error)) return true;
+  if (wire::retriable(error) || world.trouble) return true;
   world.history.fail(fmt::format("{} was answered {}", what, wire::name(error)));
   return false;
 }
@@ -53,6 +56,11 @@ struct Batch {
   ByteBuffer bytes;
 };
 
+/// Whether a partition is one to append to.
+bool usable(ClientWorld& world, const History::Partition& at) {
+  return !world.history.is_deleted(at.topic) && !world.history.rotten(at);
+}
+
 Batch make_batch(Producer& p) {
   Rng& rng = p.world.sim.rng();
   Batch batch;
@@ -69,7 +77,8 @@ Batch make_batch(Producer& p) {
   }
   wire::BatchBuilder builder(options);
   const auto count = static_cast<int>(rng.one_in(4) ? 1 + rng.below(50) : 1 + rng.below(3));
-  const size_t padding = rng.one_in(20) ? rng.below(20'000) : rng.below(200);
+  const bool large = batch.topic.kind == TopicKind::kPlain && rng.one_in(20);
+  const size_t padding = large ? rng.below(20'000) : rng.below(200);
   for (int i = 0; i < count; i++) {
     std::string value = fmt::format("{}.{}", p.name, p.world.next_value++);
     std::string padded = value + '|' + std::string(padding, 'x');
@@ -105,6 +114,7 @@ io::Task<Fate> send_once(Producer& p, const Batch& batch) {
     co_return Fate::kFailed;
   }
   const auto& answer = responses[0].partition_responses[0];
+  if (!usable(p.world, batch.at)) co_return Fate::kUnknown;
   if (answer.error_code != 0) {
     const std::string what = fmt::format("produce of {} to {}", batch.values[0], batch.at.text());
     co_return may_retry(p.world, what.c_str(), answer.error_code) ? Fate::kUnknown : Fate::kFailed;
@@ -144,6 +154,7 @@ io::Task<void> deliver(Producer& p, const Batch& batch) {
       p.next_sequence[batch.at] += static_cast<int32_t>(batch.values.size());
     }
     if (fate != Fate::kUnknown || p.world.history.failure()) co_return;
+    if (!usable(p.world, batch.at)) co_return;
     co_await p.world.loop.sleep(kRetryPause);
     if (p.kind != ProducerKind::kIdempotent) co_return;
   }
@@ -164,6 +175,10 @@ void take_records(ClientWorld& world, const History::Partition& at, ByteView rec
     if (!batch) return world.history.fail(fmt::format("{}: {}", at.text(), batch.error().message));
     if (!*batch) return;
     if (!(*batch)->crc_matches()) {
+      if (world.history.rotten(at)) {  // that is how it shows
+        position = (*batch)->next_offset().value;
+        continue;
+      }
       return world.history.fail(fmt::format("{} offset {}: the checksum is wrong", at.text(),
                                             (*batch)->base_offset().value));
     }
@@ -178,6 +193,34 @@ void take_records(ClientWorld& world, const History::Partition& at, ByteView rec
       each(record.offset.value, std::string(text.substr(0, text.find('|'))));
       position = record.offset.value + 1;
     }
+  }
+}
+
+/// Moves positions that lie before the start of their partitions, as consumers do.
+io::Task<void> find_starts(ClientWorld& world, WireClient& client, Positions& positions,
+                           std::vector<History::Partition> lost) {
+  for (const History::Partition& at : lost) {
+    Arena arena;
+    wire::ListOffsetsRequest request;
+    auto& topic = request.topics.add(arena);
+    topic.name = at.topic;
+    auto& partition = topic.partitions.add(arena);
+    partition.partition_index = at.index;
+    partition.timestamp = -2;
+    const int64_t before = positions[at];
+    const int power_losses = world.history.power_losses();
+    auto reply =
+        co_await client.call<wire::ListOffsetsRequest, wire::ListOffsetsResponse>(request, 7);
+    if (!reply) co_return;
+    const auto& answer = reply->body.topics[0].partitions[0];
+    if (answer.error_code != 0) continue;
+    // A power loss may bring back what retention has removed.
+    if (answer.offset <= before && power_losses == world.history.power_losses() &&
+        !world.history.rotten(at) && !world.history.is_deleted(at.topic)) {
+      world.history.fail(fmt::format("{}: offset {} is out of range, and the start is {}",
+                                     at.text(), before, answer.offset));
+    }
+    positions[at] = answer.offset;
   }
 }
 
@@ -219,6 +262,7 @@ io::Task<Fetched> fetch(
     co_return fetched;
   }
   fetched.ok = true;
+  std::vector<History::Partition> lost;
   for (auto& t : reply->body.responses) {
     auto known = std::ranges::find_if(topics, [&](const KnownTopic& k) {
       return version >= 13 ? k.id == t.topic_id : k.name == t.topic;
@@ -229,7 +273,14 @@ io::Task<Fetched> fetch(
     }
     for (auto& p : t.partitions) {
       const History::Partition at{known->name, p.partition_index};
+      if (world.history.is_deleted(at.topic)) continue;
       if (p.error_code != 0) {
+        const bool front = world.history.may_be_cut_in_front(at) || world.history.rotten(at);
+        if (static_cast<ErrorCode>(p.error_code) == ErrorCode::kOffsetOutOfRange && front) {
+          lost.push_back(at);
+          continue;
+        }
+        if (world.history.rotten(at)) continue;
         const std::string what = fmt::format("fetch of {} from {}", at.text(), positions[at]);
         (void)may_retry(world, what.c_str(), p.error_code);
         continue;
@@ -243,20 +294,43 @@ io::Task<Fetched> fetch(
       }
       take_records(world, at, bytes, positions[at],
                    [&](int64_t offset, std::string value) { each(at, offset, std::move(value)); });
-      if (positions[at] > p.high_watermark) {
+      if (positions[at] > p.high_watermark && !world.history.rotten(at)) {
         world.history.fail(fmt::format("{}: offset {} was fetched above the high watermark {}",
                                        at.text(), positions[at] - 1, p.high_watermark));
       }
     }
   }
+  co_await find_starts(world, client, positions, std::move(lost));
   co_return fetched;
 }
 
 // ------------------------------------------------------------------------------------------------
 // topics
 
+/// Settings of a new topic of that kind, from the seed.
+std::vector<std::pair<std::string, std::string>> settings_for(Rng& rng, TopicKind kind) {
+  if (kind == TopicKind::kPlain || (kind == TopicKind::kDoomed && rng.one_in(2))) return {};
+  std::vector<std::pair<std::string, std::string>> settings = {
+      {"internal.segment.bytes", fmt::format("{}", rng.between(25'000, 60'000))},
+      {"index.interval.bytes", fmt::format("{}", rng.between(0, 2'000))},
+      {"file.delete.delay.ms", fmt::format("{}", rng.between(0, 1'000))}};
+  if (rng.one_in(3)) settings.emplace_back("segment.index.bytes", "80");
+  if (kind == TopicKind::kLimited) {
+    settings.emplace_back("retention.bytes", fmt::format("{}", rng.between(0, 100'000)));
+  }
+  if (kind == TopicKind::kCompacted) {
+    settings.emplace_back("cleanup.policy", "compact");
+    settings.emplace_back("min.cleanable.dirty.ratio", "0");
+    settings.emplace_back("segment.ms", fmt::format("{}", rng.between(20, 1'000)));
+  }
+  return settings;
+}
+
 io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string name) {
-  const auto partitions = static_cast<int32_t>(world.sim.rng().between(1, 6));
+  Rng& rng = world.sim.rng();
+  const auto partitions = static_cast<int32_t>(rng.between(1, 6));
+  const auto kind = static_cast<TopicKind>(rng.below(6));
+  const auto settings = settings_for(rng, kind);
   bool tried = false;
   while (!world.history.failure()) {
     Arena arena;
@@ -265,13 +339,21 @@ io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string 
     topic.name = name;
     topic.num_partitions = partitions;
     topic.replication_factor = 1;
+    for (const auto& [key, value] : settings) {
+      auto& config = topic.configs.add(arena);
+      config.name = key;
+      config.value = value;
+    }
     auto reply =
         co_await client.call<wire::CreateTopicsRequest, wire::CreateTopicsResponse>(request, 7);
     if (reply) {
       const auto& answer = reply->body.topics[0];
       const auto error = static_cast<ErrorCode>(answer.error_code);
       if (error == ErrorCode::kNone) {
-        world.topics.push_back({name, answer.topic_id, partitions});
+        world.topics.push_back({name, answer.topic_id, partitions, kind});
+        for (int32_t i = 0; i < partitions && kind == TopicKind::kLimited; i++) {
+          world.history.may_begin_at({name, i}, History::kEverything);
+        }
         co_return;
       }
       // The first try may have been done without its answer arriving: such a topic is not used.
@@ -283,9 +365,61 @@ io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string 
   }
 }
 
-/// Every known topic must be there, as it was created.
+/// DeleteRecords up to somewhere below the high watermark.
+io::Task<void> trim(ClientWorld& world, WireClient& client, const KnownTopic& topic) {
+  Rng& rng = world.sim.rng();
+  const History::Partition at{
+      topic.name, static_cast<int32_t>(rng.below(static_cast<uint64_t>(topic.partitions)))};
+  const int64_t mark = world.history.known_high_watermark(at);
+  if (mark == 0 || world.history.rotten(at)) co_return;
+  const int64_t offset = rng.between(0, mark);
+  world.history.may_begin_at(at, offset);
+  Arena arena;
+  wire::DeleteRecordsRequest request;
+  auto& t = request.topics.add(arena);
+  t.name = topic.name;
+  auto& p = t.partitions.add(arena);
+  p.partition_index = at.index;
+  p.offset = offset;
+  request.timeout_ms = 30'000;
+  auto reply =
+      co_await client.call<wire::DeleteRecordsRequest, wire::DeleteRecordsResponse>(request, 2);
+  if (!reply) co_return;
+  const auto& answer = reply->body.topics[0].partitions[0];
+  if (answer.error_code == 0) {
+    world.history.begins_at(at, offset);
+  } else if (!world.history.rotten(at)) {
+    (void)may_retry(world, "DeleteRecords", answer.error_code);
+  }
+}
+
+/// Asks until it is answered; from the first try on nobody relies on the topic.
+io::Task<void> delete_topic(ClientWorld& world, WireClient& client, std::string name) {
+  std::erase_if(world.topics, [&](const KnownTopic& t) { return t.name == name; });
+  world.history.deleted(name);
+  while (!world.history.failure() && !world.stopping) {
+    Arena arena;
+    wire::DeleteTopicsRequest request;
+    request.topic_names.add(arena) = name;
+    request.timeout_ms = 30'000;
+    auto reply =
+        co_await client.call<wire::DeleteTopicsRequest, wire::DeleteTopicsResponse>(request, 5);
+    if (reply) {
+      const auto error = static_cast<ErrorCode>(reply->body.responses[0].error_code);
+      if (error == ErrorCode::kNone || error == ErrorCode::kUnknownTopicOrPartition) {
+        world.gone.push_back(std::move(name));
+        co_return;
+      }
+      if (!may_retry(world, "DeleteTopics", reply->body.responses[0].error_code)) co_return;
+    }
+    co_await world.loop.sleep(kRetryPause);
+  }
+}
+
+/// Every known topic must be there, as it was created, and no deleted one.
 io::Task<void> check_topics(ClientWorld& world, WireClient& client) {
   const std::vector<KnownTopic> known = world.topics;
+  const std::vector<std::string> gone = world.gone;
   wire::MetadataRequest request;
   request.topics = std::nullopt;
   request.allow_auto_topic_creation = false;
@@ -294,6 +428,7 @@ io::Task<void> check_topics(ClientWorld& world, WireClient& client) {
   for (const KnownTopic& topic : known) {
     auto& topics = reply->body.topics;
     auto found = std::ranges::find_if(topics, [&](auto& t) { return t.name == topic.name; });
+    if (world.history.is_deleted(topic.name)) continue;
     if (found == topics.end()) {
       world.history.fail(fmt::format("topic {} was created and is gone", topic.name));
     } else if (found->topic_id != topic.id ||
@@ -301,6 +436,19 @@ io::Task<void> check_topics(ClientWorld& world, WireClient& client) {
       world.history.fail(fmt::format("topic {} has become another one", topic.name));
     }
   }
+  for (auto& topic : reply->body.topics) {
+    if (std::ranges::count(gone, topic.name) == 0) continue;
+    world.history.fail(fmt::format("topic {} was deleted and is back", *topic.name));
+  }
+}
+
+/// Does to one of the topics what its kind says.
+io::Task<void> work_on_topics(ClientWorld& world, WireClient& client) {
+  if (world.topics.empty()) co_return;
+  const KnownTopic topic = world.topics[world.sim.rng().below(world.topics.size())];
+  if (topic.kind == TopicKind::kTrimmed) co_await trim(world, client, topic);
+  const bool due = topic.kind == TopicKind::kDoomed && world.sim.rng().one_in(4);
+  if (due) co_await delete_topic(world, client, topic.name);
 }
 
 }  // namespace
@@ -311,8 +459,10 @@ io::Task<void> run_producer(ClientWorld& world, std::string name, ProducerKind k
   while (world.topics.empty() && !world.stopping) co_await world.loop.sleep(kRetryPause);
   if (kind == ProducerKind::kIdempotent) co_await get_producer_id(producer);
   while (!world.stopping && !world.history.failure()) {
-    const Batch batch = make_batch(producer);
-    co_await deliver(producer, batch);
+    if (!world.topics.empty()) {
+      const Batch batch = make_batch(producer);
+      if (usable(world, batch.at)) co_await deliver(producer, batch);
+    }
     co_await world.loop.sleep(pause(world));
   }
   world.running--;
@@ -341,6 +491,7 @@ io::Task<void> run_administrator(ClientWorld& world, int count) {
       co_await create_topic(world, client, fmt::format("topic{}", created++));
     }
     co_await check_topics(world, client);
+    co_await work_on_topics(world, client);
     co_await world.loop.sleep(Millis(world.sim.rng().between(1, 400)));
   }
   world.running--;
@@ -348,18 +499,10 @@ io::Task<void> run_administrator(ClientWorld& world, int count) {
 
 io::Task<void> read_everything(ClientWorld& world, bool& finished) {
   WireClient client(world.loop, world.broker);
-  std::map<History::Partition, std::vector<std::string>> content;
+  std::map<History::Partition, std::map<int64_t, std::string>> content;
   const std::function<void(const History::Partition&, int64_t, std::string)> each =
       [&](const History::Partition& at, int64_t offset, std::string value) {
-        auto& values = content[at];
-        while (world.holes_allowed && offset > static_cast<int64_t>(values.size())) {
-          values.emplace_back();
-        }
-        if (offset != static_cast<int64_t>(values.size())) {
-          world.history.fail(
-              fmt::format("{}: offset {} follows {} records", at.text(), offset, values.size()));
-        }
-        values.push_back(std::move(value));
+        content[at][offset] = std::move(value);
       };
   Positions positions;
   for (bool all = false; !all && !world.history.failure();) {
@@ -368,6 +511,7 @@ io::Task<void> read_everything(ClientWorld& world, bool& finished) {
     for (const KnownTopic& topic : world.topics) {
       for (int32_t i = 0; i < topic.partitions; i++) {
         auto hw = fetched.high_watermarks.find({topic.name, i});
+        if (positions[{topic.name, i}] >= world.history.rotten_from({topic.name, i})) continue;
         all =
             all && hw != fetched.high_watermarks.end() && positions[{topic.name, i}] >= hw->second;
       }
@@ -376,7 +520,10 @@ io::Task<void> read_everything(ClientWorld& world, bool& finished) {
   }
   for (const KnownTopic& topic : world.topics) {
     for (int32_t i = 0; i < topic.partitions; i++) {
-      world.history.check_all({topic.name, i}, content[{topic.name, i}]);
+      const History::Partition at{topic.name, i};
+      const int64_t end = positions[at];
+      const int64_t start = content[at].empty() ? end : content[at].begin()->first;
+      world.history.check_all(at, start, end, content[at]);
     }
   }
   finished = true;

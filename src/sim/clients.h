@@ -16,11 +16,22 @@
 
 namespace odradek::sim {
 
-/// A topic whose creation was acknowledged.
+/// What happens to a topic beside appends.
+enum class TopicKind {
+  kPlain,
+  kSmallSegments,  // rolls all the time
+  kLimited,        // retention.bytes, and small segments
+  kTrimmed,        // DeleteRecords, and small segments
+  kDoomed,         // is deleted after a while
+  kCompacted,      // small segments, cleaned all the time
+};
+
+/// A topic whose creation was acknowledged, and whose deletion was not asked for.
 struct KnownTopic {
   std::string name;
   Uuid id;
   int32_t partitions = 0;
+  TopicKind kind = TopicKind::kPlain;
 };
 
 /// What the clients of one scenario share. Lives longer than they run.
@@ -30,12 +41,10 @@ struct ClientWorld {
   io::Endpoint broker;
   History history{};
   std::vector<KnownTopic> topics{};
-  /// Segments roll all the time: a power loss may take the end of one and leave the next, and with
-  /// it a hole of records that nobody was promised. (A gap may be what compaction leaves, so
-  /// recovery takes it for good, as at Apache.)
-  bool holes_allowed = false;
-  bool stopping = false;  // producers and the administrator finish what they do and end
-  int running = 0;        // of those
+  std::vector<std::string> gone{};  // topics whose deletion was acknowledged
+  bool trouble = false;             // the disk misbehaves: any error code is an answer
+  bool stopping = false;            // producers and the administrator finish what they do and end
+  int running = 0;                  // of those
   uint64_t next_value = 0;
 };
 
@@ -46,7 +55,8 @@ enum class ProducerKind { kIdempotent, kAcksAll, kAcksOne };
 io::Task<void> run_producer(ClientWorld& world, std::string name, ProducerKind kind);
 /// Follows all partitions from their beginning, until `stopping`.
 io::Task<void> run_consumer(ClientWorld& world);
-/// Creates `count` topics, and checks that those that it has created stay.
+/// Creates `count` topics of all kinds, does to them what their kind says, and checks that those
+/// that are to stay do, and that what was deleted stays away.
 io::Task<void> run_administrator(ClientWorld& world, int count);
 /// Reads every partition from offset 0 to its end into History; `finished` when it is done.
 io::Task<void> read_everything(ClientWorld& world, bool& finished);

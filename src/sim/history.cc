@@ -36,6 +36,7 @@ void History::acked(const Partition& at, int64_t offset, const std::string& prod
                     const std::string& value, Acks acks) {
   acked_count_++;
   State& state = partitions_[at];
+  if (is_deleted(at.topic) || offset >= state.rotten_from) return;
   if (acks == Acks::kAll) {
     promise(at, state.promised, offset, value, "was acknowledged with acks=all");
   } else {
@@ -51,10 +52,16 @@ void History::acked(const Partition& at, int64_t offset, const std::string& prod
 
 void History::observed(const Partition& at, int64_t offset, const std::string& value) {
   observed_count_++;
-  promise(at, partitions_[at].promised, offset, value, "was seen by a consumer");
+  State& state = partitions_[at];
+  if (is_deleted(at.topic) || offset >= state.rotten_from) return;
+  if (offset < state.start_min) {
+    fail(fmt::format("{} offset {}: {} was deleted and is back", at.text(), offset, value));
+  }
+  promise(at, state.promised, offset, value, "was seen by a consumer");
 }
 
 void History::high_watermark(const Partition& at, int64_t offset, int64_t floor) {
+  if (rotten(at)) return;
   if (offset < floor) {
     fail(fmt::format("{}: the high watermark went from {} back to {}", at.text(), floor, offset));
   }
@@ -75,27 +82,62 @@ void History::power_lost() {
   }
 }
 
-void History::check_all(const Partition& at, const std::vector<std::string>& values) {
+void History::may_begin_at(const Partition& at, int64_t offset) {
   State& state = partitions_[at];
-  if (static_cast<int64_t>(values.size()) < state.high_watermark) {
-    fail(fmt::format("{}: {} records, but the high watermark was {}", at.text(), values.size(),
-                     state.high_watermark));
+  state.start_max = std::max(state.start_max, offset);
+}
+
+void History::begins_at(const Partition& at, int64_t offset) {
+  State& state = partitions_[at];
+  state.start_min = std::max(state.start_min, offset);
+}
+
+void History::rotted(const Partition& at, int64_t offset) {
+  State& state = partitions_[at];
+  state.rotten_from = std::min(state.rotten_from, offset);
+  for (auto* promises : {&state.promised, &state.until_power_loss}) {
+    for (auto it = promises->lower_bound(offset); it != promises->end();) {
+      places_.erase(it->second.value);
+      it = promises->erase(it);
+    }
+  }
+}
+
+void History::deleted(const std::string& topic) {
+  deleted_.insert(topic);
+  std::erase_if(partitions_, [&](const auto& item) { return item.first.topic == topic; });
+  std::erase_if(places_, [&](const auto& item) { return item.second.partition.topic == topic; });
+}
+
+void History::check_all(const Partition& at, int64_t start, int64_t end,
+                        const std::map<int64_t, std::string>& values) {
+  State& state = partitions_[at];
+  if (!rotten(at)) {
+    if (end < state.high_watermark) {
+      fail(fmt::format("{}: it ends at {}, but the high watermark was {}", at.text(), end,
+                       state.high_watermark));
+    }
+    if (start < state.start_min || start > std::max(state.start_max, state.start_min)) {
+      fail(fmt::format("{}: it begins at {}, not between {} and {}", at.text(), start,
+                       state.start_min, state.start_max));
+    }
   }
   for (auto* promises : {&state.promised, &state.until_power_loss}) {
     for (auto& [offset, promise] : *promises) {
-      if (offset >= static_cast<int64_t>(values.size())) {
+      if (offset < std::max(state.start_min, start) && offset < state.start_max) continue;
+      const auto found = values.find(offset);
+      if (found == values.end()) {
         return fail(fmt::format("{} offset {}: {} {}, and is gone", at.text(), offset,
                                 promise.value, promise.source));
       }
-      const std::string& value = values[static_cast<size_t>(offset)];
-      if (value != promise.value) {
+      if (found->second != promise.value) {
         return fail(fmt::format("{} offset {}: {} {}, and now it is {}", at.text(), offset,
-                                promise.value, promise.source, value));
+                                promise.value, promise.source, found->second));
       }
     }
   }
-  for (size_t i = 0; i < values.size(); i++) {
-    if (!values[i].empty()) place(at, static_cast<int64_t>(i), values[i]);
+  for (const auto& [offset, value] : values) {
+    if (offset < state.rotten_from) place(at, offset, value);
   }
 }
 

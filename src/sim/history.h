@@ -6,13 +6,15 @@
 //     loss);
 //   - what a consumer has seen at an offset, every consumer sees there, always;
 //   - the acknowledged records of a producer lie in a partition in the order in which it sent them;
-//   - a partition's high watermark never goes back, and everything below it is there.
+//   - a partition's high watermark never goes back, and everything below it is there, but for what
+//     retention or DeleteRecords may have removed; what DeleteRecords has removed stays away.
 // The first rule that is broken is kept as `failure`.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,8 +41,25 @@ class History {
   /// Records that were acknowledged with acks=1 so far may be gone, if nobody saw them.
   void power_lost();
   int power_losses() const { return power_losses_; }
-  /// `values` is all of a partition, from offset 0; empty: no record has this offset.
-  void check_all(const Partition& at, const std::vector<std::string>& values);
+  /// From now on records below `offset` may be gone: a DeleteRecords is under way, or (kEverything)
+  /// the topic has a limit.
+  void may_begin_at(const Partition& at, int64_t offset);
+  static constexpr int64_t kEverything = INT64_MAX;
+  /// DeleteRecords was acknowledged: nothing below `offset` is ever seen again.
+  void begins_at(const Partition& at, int64_t offset);
+  bool may_be_cut_in_front(const Partition& at) { return partitions_[at].start_max > 0; }
+  /// A bit of the only replica was flipped in the batch at `offset`: what is promised of the
+  /// partition from there on is void. Nobody may append to it any more.
+  void rotted(const Partition& at, int64_t offset);
+  bool rotten(const Partition& at) { return rotten_from(at) < kEverything; }
+  int64_t rotten_from(const Partition& at) { return partitions_[at].rotten_from; }
+  /// The topic's deletion was asked for: nothing of it counts any more.
+  void deleted(const std::string& topic);
+  bool is_deleted(const std::string& topic) const { return deleted_.contains(topic); }
+  /// `values` is all of a partition, by offset, which begins at `start` and ends at `end`. Between
+  /// segments a power loss may leave a gap of what nobody was promised.
+  void check_all(const Partition& at, int64_t start, int64_t end,
+                 const std::map<int64_t, std::string>& values);
 
   void fail(std::string what);
   const std::optional<std::string>& failure() const { return failure_; }
@@ -57,6 +76,9 @@ class History {
     std::map<int64_t, Promise> until_power_loss;
     std::map<std::string, int64_t> last_acked;  // per producer
     int64_t high_watermark = 0;
+    int64_t start_min = 0;  // nothing below is there
+    int64_t start_max = 0;  // everything from here on is there
+    int64_t rotten_from = kEverything;
   };
 
   void place(const Partition& at, int64_t offset, const std::string& value);
@@ -69,6 +91,7 @@ class History {
     int64_t offset;
   };
   std::map<std::string, Place> places_;  // of values that must not be anywhere else
+  std::set<std::string> deleted_;        // topics
   std::optional<std::string> failure_;
   int power_losses_ = 0;
   uint64_t acked_count_ = 0;

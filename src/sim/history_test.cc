@@ -22,7 +22,7 @@ TEST(History, AcceptsWhatIsConsistent) {
   EXPECT_EQ(h.known_high_watermark(kP), 1);
   h.power_lost();
   h.acked(kP, 1, "p", "p.1", Acks::kAll);
-  h.check_all(kP, {"p.0", "p.1", "unknown"});
+  h.check_all(kP, 0, 3, {{0, "p.0"}, {1, "p.1"}, {2, "unknown"}});
   EXPECT_EQ(h.failure(), std::nullopt);
 }
 
@@ -30,14 +30,14 @@ TEST(History, NoticesALostAcknowledgement) {
   History h;
   h.acked(kP, 1, "p", "p.1", Acks::kAll);
   h.power_lost();
-  h.check_all(kP, {"p.0"});
+  h.check_all(kP, 0, 1, {{0, "p.0"}});
   EXPECT_THAT(h.failure(), Optional(HasSubstr("p.1 was acknowledged with acks=all, and is gone")));
 }
 
 TEST(History, AcksOneSurvivesAllButAPowerLoss) {
   History h;
   h.acked(kP, 0, "p", "p.0", Acks::kOne);
-  h.check_all(kP, {});
+  h.check_all(kP, 0, 0, {});
   EXPECT_THAT(h.failure(), Optional(HasSubstr("and is gone")));
 }
 
@@ -53,7 +53,7 @@ TEST(History, NoticesARecordThatWasSeenAndChanged) {
 TEST(History, NoticesDuplicates) {
   History h;
   h.acked(kP, 0, "p", "p.0", Acks::kAll);
-  h.check_all(kP, {"p.0", "p.0"});
+  h.check_all(kP, 0, 2, {{0, "p.0"}, {1, "p.0"}});
   EXPECT_THAT(h.failure(), Optional(HasSubstr("p.0 is at t-0 offset 0 and at t-0 offset 1")));
   History across;
   across.observed(kP, 0, "p.0");
@@ -78,8 +78,40 @@ TEST(History, NoticesAHighWatermarkThatGoesBack) {
   EXPECT_THAT(h.failure(), Optional(HasSubstr("from 5 back to 4")));
   History missing;
   missing.high_watermark(kP, 2, 0);
-  missing.check_all(kP, {"a"});
-  EXPECT_THAT(missing.failure(), Optional(HasSubstr("1 records, but the high watermark was 2")));
+  missing.check_all(kP, 0, 1, {{0, "a"}});
+  EXPECT_THAT(missing.failure(), Optional(HasSubstr("it ends at 1, but the high watermark was 2")));
+}
+
+TEST(History, KnowsWhatMayBeGoneInFront) {
+  History h;
+  for (int i = 0; i < 4; i++) h.acked(kP, i, "p", "p." + std::to_string(i), Acks::kAll);
+  h.may_begin_at(kP, 2);
+  h.check_all(kP, 2, 4, {{2, "p.2"}, {3, "p.3"}});
+  EXPECT_EQ(h.failure(), std::nullopt);
+  History too_far = h;
+  too_far.check_all(kP, 3, 4, {{3, "p.3"}});
+  EXPECT_THAT(too_far.failure(), Optional(HasSubstr("it begins at 3, not between 0 and 2")));
+  h.begins_at(kP, 2);
+  h.observed(kP, 1, "p.1");
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("p.1 was deleted and is back")));
+}
+
+TEST(History, ForgetsWhatRottedButNotWhatIsBefore) {
+  History h;
+  for (int i = 0; i < 4; i++) h.acked(kP, i, "p", "p." + std::to_string(i), Acks::kAll);
+  h.rotted(kP, 2);
+  h.check_all(kP, 0, 2, {{0, "p.0"}, {1, "p.1"}});
+  EXPECT_EQ(h.failure(), std::nullopt);
+  h.check_all(kP, 0, 1, {{0, "p.0"}});
+  EXPECT_THAT(h.failure(), Optional(HasSubstr("p.1 was acknowledged with acks=all, and is gone")));
+}
+
+TEST(History, DeletedTopicsDoNotCount) {
+  History h;
+  h.acked(kP, 0, "p", "p.0", Acks::kAll);
+  h.deleted("t");
+  h.acked(kP, 0, "p", "p.1", Acks::kAll);
+  EXPECT_EQ(h.failure(), std::nullopt);
 }
 
 }  // namespace

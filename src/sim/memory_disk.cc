@@ -485,6 +485,16 @@ void MemoryDisk::sync_everything() {
   walk(walk, *root_);
 }
 
+bool MemoryDisk::flip_bit(const std::string& path, uint64_t position, int bit) {
+  NodePtr node = find(path);
+  if (!node || position >= node->content.size()) return false;
+  node->make_durable(node->next_sequence);
+  for (ByteBuffer* bytes : {&node->content, &node->durable}) {
+    (*bytes)[position] ^= static_cast<uint8_t>(1U << bit);
+  }
+  return true;
+}
+
 // What is handed to a SyncQueue may also be something else with a `sync` (a directory).
 uint64_t MemoryDisk::write_mark(io::File& file) {
   auto* memory = dynamic_cast<MemoryFile*>(&file);

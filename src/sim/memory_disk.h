@@ -78,6 +78,10 @@ class MemoryDisk : public io::Disk {
   void set_fault(Fault fault) { fault_ = std::move(fault); }
   /// Writes that would make the files larger than this together fail with kNoSpace.
   void set_space(uint64_t bytes) { space_ = bytes; }
+  /// Of all files together.
+  uint64_t used() const { return used_; }
+  /// Bit rot: flips one bit of what a file holds, for good. False if there is no such byte.
+  bool flip_bit(const std::string& path, uint64_t position, int bit);
   /// Where modification times come from; without it they are 0.
   void set_wall_clock(std::function<WallMs()> wall) { wall_ = std::move(wall); }
   const Counts& counts() const { return counts_; }

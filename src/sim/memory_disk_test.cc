@@ -154,6 +154,18 @@ TEST(MemoryDisk, FullDiskWritesHalf) {
   EXPECT_EQ(disk.space("/")->free, 10u);
 }
 
+TEST(MemoryDisk, AFlippedBitStaysFlipped) {
+  MemoryDisk disk;
+  auto file = create(disk, "f", "abc");
+  EXPECT_TRUE(disk.flip_bit("f", 1, 0));
+  EXPECT_FALSE(disk.flip_bit("f", 3, 0));
+  EXPECT_EQ(content(disk, "f"), "acc");
+  disk.sync_everything();
+  Rng rng(1);
+  disk.power_loss(rng);
+  EXPECT_EQ(content(disk, "f"), "acc");
+}
+
 TEST(MemoryDisk, LocksAreExclusiveUntilTheProcessDies) {
   MemoryDisk disk;
   auto lock = disk.lock("/.lock");

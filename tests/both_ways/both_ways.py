@@ -62,7 +62,7 @@ DISTRUST = {
 }
 # Lines of those that mean nothing bad.
 HARMLESS = {
-    'apache': re.compile(r'for __cluster_metadata-0\.'),          # it opens that one like this each time
+    'apache': re.compile(r'Exceptionally slow|for __cluster_metadata-0\.'),          # it opens that one like this each time
     'odradek': re.compile(r'(?!)'),
 }
 

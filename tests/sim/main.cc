@@ -42,26 +42,33 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: odradek_sim [--seed N] [--seeds M] [--verbose]\n");
     return 2;
   }
-  uint64_t failed = 0, acked = 0, interruptions = 0;
+  uint64_t failed = 0, acked = 0, interruptions = 0, disk_troubles = 0, refused = 0;
   int64_t virtual_ms = 0;
   const auto started = std::chrono::steady_clock::now();
   for (uint64_t i = 0; i < arguments.seeds; i++) {
     const uint64_t seed = arguments.seed + i;
-    const auto outcome = odradek::sim::run_power_loss({.seed = seed, .verbose = arguments.verbose});
+    // Every fourth seed has bits that flip.
+    const auto outcome = odradek::sim::run_power_loss(
+        {.seed = seed, .rot = seed % 4 == 0, .verbose = arguments.verbose});
     acked += outcome.acked;
     virtual_ms += outcome.virtual_ms;
     interruptions +=
         static_cast<uint64_t>(outcome.power_losses + outcome.kills + outcome.clean_stops);
+    disk_troubles += static_cast<uint64_t>(outcome.io_failures + outcome.full_disks);
+    refused += outcome.refused ? 1 : 0;
     if (!outcome.failure) continue;
     failed++;
     for (const std::string& line : outcome.log) fmt::print("  {}\n", line);
-    fmt::print("power loss, seed {}: {} (trace {:016x})\n", seed, *outcome.failure,
-               outcome.trace_hash);
+    fmt::print("seed {}: {} (trace {:016x}); replay: odradek_sim --seed {} --seeds 1 --verbose\n",
+               seed, *outcome.failure, outcome.trace_hash, seed);
     std::fflush(stdout);
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
-  fmt::print("{} records acknowledged, {} interruptions, {:.0f} s of virtual time in {:.1f} s\n",
-             acked, interruptions, static_cast<double>(virtual_ms) / 1e3, took.count());
+  fmt::print(
+      "{} records acknowledged, {} interruptions, {} failing or full disks, {} ends over "
+      "flipped bits, {:.0f} s of virtual time in {:.1f} s\n",
+      acked, interruptions, disk_troubles, refused, static_cast<double>(virtual_ms) / 1e3,
+      took.count());
   fmt::print("{} passed, {} failed\n", arguments.seeds - failed, failed);
   return failed == 0 ? 0 : 1;
 }

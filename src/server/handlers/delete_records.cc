@@ -4,6 +4,10 @@
 // next retention. Refused for internal topics and where cleanup.policy lacks delete. The answer's
 // low watermark is the smallest log start of the replicas: with one replica it is there at once.
 #include "wire/gen/delete_records.h"
+
+#include <algorithm>
+#include <optional>
+
 #include "server/handlers/topic_view.h"
 #include "server/partition_access.h"
 
@@ -14,6 +18,7 @@ using wire::ErrorCode;
 
 struct Item : PartitionItem {
   Offset offset;
+  std::optional<size_t> dir;  // where it was done
   Offset low_watermark = kNoOffset;
 };
 
@@ -23,6 +28,27 @@ void delete_here(replica::Shard& shard, Item& item) {
   const replica::Partition::Deleted deleted = partition->delete_records(item.offset);
   item.error = deleted.error;
   item.low_watermark = deleted.low_watermark;
+  if (item.error == ErrorCode::kNone) item.dir = partition->dir();
+}
+
+/// What was deleted does not come back, whatever happens after the answer.
+io::Task<void> saved(Request& request, const Scoped<Item>& items) {
+  io::Loop& loop = request.services().loop;
+  replica::LogDirs& dirs = request.services().shards.front()->dirs();
+  for (replica::Shard* shard : request.services().shards) {
+    const int owner = shard->loop().index();
+    for (size_t dir = 0; dir < dirs.size(); dir++) {
+      const auto here = [&](const Item& item) { return item.dir == dir && item.loop == owner; };
+      if (std::ranges::none_of(items, here)) continue;
+      io::Completion<bool> done;
+      // By way of the loop that has reported it, so as not to overtake the report.
+      shard->loop().post([&dirs, &loop, &done, dir] {
+        dirs.when_saved(dir, log::CheckpointKind::kLogStart, loop,
+                        [&done] { done.complete(true); });
+      });
+      co_await done;
+    }
+  }
 }
 
 }  // namespace
@@ -47,6 +73,7 @@ io::Task<void> handle_delete_records(Request& request) {
     }
   }
   co_await visit_owners(request.services(), items, delete_here);
+  co_await saved(request, items);
 
   wire::DeleteRecordsResponse answer;
   next = 0;

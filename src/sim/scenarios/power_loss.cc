@@ -7,8 +7,10 @@
 #include <memory>
 
 #include "base/logger.h"
+#include "log/log_dir.h"
 #include "node/node.h"
 #include "sim/clients.h"
+#include "wire/record_batch.h"
 
 #if __has_feature(address_sanitizer)
 // The coroutines of a node that lost its power are never resumed or freed.
@@ -33,16 +35,22 @@ class Lines : public LogSink {
         fmt::format("{:9.3f} {:5} {}: {}", static_cast<double>(sim_.now().value) / 1e6,
                     kLevels[static_cast<size_t>(level)], component, line);
     if (verbose_) fmt::print(stderr, "{}\n", text);
+    if (line.find("goes offline") != std::string_view::npos) directory_failed_ = true;
     lines_.push_back(std::move(text));
     if (lines_.size() > kLinesKept) lines_.pop_front();
   }
   std::vector<std::string> kept() const { return {lines_.begin(), lines_.end()}; }
+  /// A log directory has gone offline since the last call.
+  bool take_directory_failed() { return std::exchange(directory_failed_, false); }
 
  private:
   Simulation& sim_;
   bool verbose_;
+  bool directory_failed_ = false;
   std::deque<std::string> lines_;
 };
+
+constexpr const char* kDirectories[] = {"odradek-data", "odradek-more"};
 
 class PowerLoss {
  public:
@@ -53,71 +61,90 @@ class PowerLoss {
         machine_(sim_.add_node("broker", static_cast<int>(1 + sim_.rng().below(3)))),
         clients_(sim_.add_node("client", 1)),
         world_{.sim = sim_, .loop = clients_.loop(0), .broker = {"broker", kPort}} {
-    world_.holes_allowed = compacted();
+    draw_settings();
   }
 
   ScenarioOutcome run() {
     Rng& rng = sim_.rng();
     sim_.options().reset_one_in = rng.one_in(3) ? 200 : 0;
-    sim_.options().sync_us_max = rng.one_in(4) ? 30'000 : 3'000;
+    sim_.options().sync_us_max = rng.one_in(4) ? 30'000 : rng.one_in(10) ? 700'000 : 3'000;
     if (start()) {
       start_clients();
       const auto rounds = static_cast<int>(3 + rng.below(5));
-      for (int i = 0; i < rounds && !failed(); i++) {
-        sim_.run_until([&] { return failed(); },
-                       Millis(rng.between(1, rng.one_in(3) ? 3000 : 400)));
-        if (!failed()) interrupt();
+      for (int i = 0; i < rounds && !over(); i++) {
+        sim_.run_until([&] { return over(); }, Millis(rng.between(1, rng.one_in(3) ? 3000 : 400)));
+        if (!over()) interrupt();
       }
-      if (!failed()) finish();
+      if (!over()) finish();
     }
     return outcome();
   }
 
  private:
-  bool compacted() const { return options_.compacted.value_or(options_.seed % 3 == 0); }
   bool failed() const { return world_.history.failure().has_value(); }
   void fail(std::string what) { world_.history.fail(std::move(what)); }
   void line(std::string_view text) { lines_.write(Level::kInfo, "sim", text); }
+
+  /// Nothing is left to find out: a rule is broken, or rotten data has shown itself as an error,
+  /// which is all that can be asked of it.
+  bool over() {
+    if (rotten_ && (gave_up_ || lines_.take_directory_failed())) outcome_.refused = true;
+    return failed() || outcome_.refused;
+  }
+
+  /// Settings of this run: whether housekeeping has work all the time, one directory or two.
+  void draw_settings() {
+    Rng& rng = sim_.rng();
+    settings_ = metadata::BrokerConfig::standalone_properties();
+    if (!options_.synced) settings_["log.flush.interval.messages"] = "9223372036854775807";
+    two_dirs_ = rng.one_in(2);
+    if (two_dirs_) {
+      settings_["log.dirs"] = fmt::format("./{},./{}", kDirectories[0], kDirectories[1]);
+    }
+    const auto often = [&](const char* name, int64_t low, int64_t high) {
+      if (!rng.one_in(4)) settings_[name] = fmt::format("{}", rng.between(low, high));
+    };
+    often("log.retention.check.interval.ms", 50, 1'000);
+    often("log.flush.offset.checkpoint.interval.ms", 20, 1'000);
+    often("log.flush.start.offset.checkpoint.interval.ms", 20, 1'000);
+    often("replica.high.watermark.checkpoint.interval.ms", 20, 1'000);
+    often("metadata.log.max.record.bytes.between.snapshots", 100, 4'000);
+    often("metadata.max.retention.bytes", 1'000, 20'000);
+    often("log.cleaner.backoff.ms", 5, 500);
+  }
 
   /// A new node on the machine, which must be up. False, with the failure noted, if it does not
   /// serve.
   bool start() {
     begin_start();
-    if (!sim_.run_until([&] { return serving_ || failed(); }, kPatience)) {
+    if (!sim_.run_until([&] { return serving_ || over(); }, kPatience)) {
       fail("the node does not come to serve");
     }
-    return !failed();
+    return !over();
   }
 
   void begin_start() {
-    auto properties = metadata::BrokerConfig::standalone_properties();
-    if (!options_.synced) properties["log.flush.interval.messages"] = "9223372036854775807";
-    if (compacted()) {
-      // Segments of some appends, and a cleaner that never rests: they are replaced all the time.
-      properties["log.cleanup.policy"] = "compact";
-      properties["log.roll.ms"] = "20";
-      properties["log.cleaner.backoff.ms"] = "5";
-      properties["log.cleaner.min.cleanable.ratio"] = "0";
-      properties["log.segment.delete.delay.ms"] = "50";
-    }
-    auto loaded = metadata::BrokerConfig::load(std::move(properties));
+    auto loaded = metadata::BrokerConfig::load(settings_);
     if (!loaded) return fail(loaded.error().message);
-    serving_ = false;
+    serving_ = gave_up_ = false;
     node_ = std::make_unique<node::Node>(
         machine_, node::NodeOptions{.config = loaded->config,
                                     .logger = Logger(&lines_, "node"),
                                     .format_if_new = true,
-                                    .on_fatal = [this](const Error& e) {
-                                      if (machine_.up())
-                                        fail(fmt::format("the node gave up: {}", e.message));
-                                    }});
+                                    .on_fatal = [this](const Error& e) { on_fatal(e); }});
     machine_.loop(0).post([this] {
       node_->start([this](Result<void> r) {
         if (!machine_.up()) return;  // interrupted in the middle of this
-        if (!r) return fail(fmt::format("the node does not start: {}", r.error().message));
+        if (!r) return on_fatal(r.error());
         serving_ = true;
       });
     });
+  }
+
+  void on_fatal(const Error& e) {
+    if (!machine_.up()) return;
+    gave_up_ = true;
+    if (!world_.trouble && !rotten_) fail(fmt::format("the node gave up: {}", e.message));
   }
 
   void start_clients() {
@@ -139,15 +166,133 @@ class PowerLoss {
     Rng& rng = sim_.rng();
     if (rng.one_in(6)) {
       stop_cleanly();
+    } else if (rng.one_in(5)) {
+      fail_io();
+    } else if (rng.one_in(8)) {
+      if (!fill_disk()) return;
     } else {
       cut();
     }
-    while (!failed() && rng.one_in(4)) {
+    if (options_.rot && rng.one_in(3)) rot();
+    while (!over() && rng.one_in(4)) {
       begin_start();
-      sim_.run_until([&] { return failed(); }, Millis(rng.between(0, 60)));
-      if (!failed()) cut();
+      sim_.run_until([&] { return over(); }, Millis(rng.between(0, 60)));
+      if (!over()) cut();
     }
-    if (!failed()) start();
+    if (!over()) start();
+  }
+
+  /// One kind of operation fails from some moment on, everywhere or in the second directory. Then
+  /// the power goes: what is in memory and not on the disk would never get there.
+  void fail_io() {
+    Rng& rng = sim_.rng();
+    constexpr DiskOp kOps[] = {DiskOp::kSync, DiskOp::kSync, DiskOp::kWrite, DiskOp::kSyncDir,
+                               DiskOp::kRename};
+    const DiskOp op = kOps[rng.below(std::size(kOps))];
+    const char* where = two_dirs_ && rng.one_in(2) ? kDirectories[1] : "";
+    uint64_t after = rng.below(rng.one_in(2) ? 5 : 100);
+    const bool once = rng.one_in(2);
+    line("input and output fail");
+    outcome_.io_failures++;
+    world_.trouble = true;
+    machine_.disk().set_fault([=](DiskOp at, const std::string& path) mutable {
+      const bool hit = at == op && path.find(where) != std::string::npos;
+      if (!hit || after == UINT64_MAX || (after > 0 && after--)) return std::optional<Error>();
+      if (once) after = UINT64_MAX;
+      return std::optional(Error{Errc::kIo, path + ": Input/output error"});
+    });
+    sim_.run_until([&] { return gave_up_ || failed(); }, Millis(rng.between(100, 1'500)));
+    machine_.power_loss();
+    machine_.disk().set_fault({});
+    after_cut(true);
+  }
+
+  /// The disk is full for a while. True if the node has ended over it and must be started again.
+  bool fill_disk() {
+    Rng& rng = sim_.rng();
+    line("the disk is full");
+    outcome_.full_disks++;
+    world_.trouble = true;
+    machine_.disk().set_space(machine_.disk().used() + rng.below(60'000));
+    sim_.run_until([&] { return gave_up_ || failed(); }, Millis(rng.between(50, 2'000)));
+    machine_.disk().set_space(UINT64_MAX);
+    line("the disk has room");
+    if (!gave_up_) sim_.run_until([&] { return gave_up_ || failed(); }, Millis(8'000));
+    if (gave_up_ || lines_.take_directory_failed()) {
+      if (machine_.up()) machine_.kill();
+      after_cut(false);
+      return true;
+    }
+    world_.trouble = false;
+    return false;
+  }
+
+  void after_cut(bool power) {
+    if (power) world_.history.power_lost();
+    world_.trouble = false;
+    (void)lines_.take_directory_failed();
+    abandon_node();
+    machine_.restart();
+  }
+
+  /// A bit flips in a file of a partition, while the node is down: where a checksum covers it, or
+  /// in an index, which has none but can be told from the log.
+  void rot() {
+    Rng& rng = sim_.rng();
+    MemoryDisk& disk = machine_.disk();
+    const auto files = partition_files();
+    if (files.empty()) return;
+    const auto& [at, path] = files[rng.below(files.size())];
+    auto bytes = log::read_small_file(disk, path);
+    if (!bytes) return;
+    if (path.ends_with(".log")) return rot_batch(at, path, as_bytes(*bytes));
+    line(fmt::format("a bit of {} flips", path));
+    disk.flip_bit(path, rng.below(bytes->size()), static_cast<int>(rng.below(8)));
+  }
+
+  /// Segments and indexes of all partitions that clients work with.
+  std::vector<std::pair<History::Partition, std::string>> partition_files() {
+    MemoryDisk& disk = machine_.disk();
+    std::vector<std::pair<History::Partition, std::string>> files;
+    for (const char* directory : kDirectories) {
+      auto folders = disk.list(directory);
+      if (!folders) continue;
+      for (const io::DirEntry& folder : *folders) {
+        auto name = log::parse_folder_name(folder.name);
+        if (!folder.is_directory || !name || name->kind != log::FolderKind::kPartition ||
+            !folder.name.starts_with("topic"))
+          continue;
+        const History::Partition at{name->partition.topic, name->partition.index.value};
+        const std::string path = fmt::format("{}/{}", directory, folder.name);
+        for (const io::DirEntry& file : *disk.list(path)) {
+          const bool candidate = file.name.ends_with(".log") || file.name.ends_with("0.index");
+          if (candidate && file.size > 0) files.emplace_back(at, path + "/" + file.name);
+        }
+      }
+    }
+    return files;
+  }
+
+  void rot_batch(const History::Partition& at, const std::string& path, ByteView bytes) {
+    Rng& rng = sim_.rng();
+    wire::BatchIterator batches(bytes);
+    std::vector<std::pair<size_t, wire::BatchHeader>> found;
+    size_t position = 0;
+    while (true) {
+      auto batch = batches.next();
+      if (!batch || !*batch || !(*batch)->crc_matches()) break;
+      found.emplace_back(position, **batch);
+      position += (*batch)->size();
+    }
+    if (found.empty()) return;
+    const auto& [start, batch] = found[rng.below(found.size())];
+    constexpr size_t kChecksumAt = 17;
+    const size_t flipped = start + kChecksumAt + rng.below(batch.size() - kChecksumAt);
+    line(fmt::format("a bit of {} flips at {}, in the batch at offset {}", path, flipped,
+                     batch.base_offset().value));
+    rotten_ = true;
+    world_.history.rotted(at, batch.base_offset().value);
+    machine_.disk().flip_bit(path, flipped, static_cast<int>(rng.below(8)));
   }
 
   /// Without warning: the machine's power or the process only; now, or in the middle of what the
@@ -163,9 +308,7 @@ class PowerLoss {
     }
     if (machine_.up()) power ? machine_.power_loss() : machine_.kill();
     line(power ? "power loss" : "kill");
-    if (power) world_.history.power_lost();
-    abandon_node();
-    machine_.restart();
+    after_cut(power);
   }
 
   void stop_cleanly() {
@@ -187,13 +330,14 @@ class PowerLoss {
     sim_.options().reset_one_in = 0;
     sim_.run_until([&] { return failed(); }, Millis(2'000));
     world_.stopping = true;
-    if (!sim_.run_until([&] { return world_.running == 0 || failed(); }, kPatience)) {
+    if (!sim_.run_until([&] { return world_.running == 0 || over(); }, kPatience)) {
       return fail(fmt::format("{} clients do not finish", world_.running));
     }
     sim_.run_until([&] { return failed(); }, Millis(2'000));
+    if (over()) return;
     bool read = false;
     io::spawn(read_everything(world_, read));
-    if (!sim_.run_until([&] { return read || failed(); }, kPatience)) {
+    if (!sim_.run_until([&] { return read || over(); }, kPatience)) {
       fail("reading everything does not end");
     }
   }
@@ -221,7 +365,11 @@ class PowerLoss {
   SimIo& clients_;
   ClientWorld world_;
   std::unique_ptr<node::Node> node_;
+  metadata::Properties settings_;
+  bool two_dirs_ = false;
   bool serving_ = false;
+  bool gave_up_ = false;  // the node has ended itself, or did not start
+  bool rotten_ = false;   // a bit of acknowledged data has been flipped
   ScenarioOutcome outcome_;
 };
 
