@@ -384,7 +384,7 @@ class Suite:
         for partition in range(3):
             client.append('made-by-odradek', partition, raw.batch([(T0 + n, b'k', b'v' * 300) for n in range(20)]))
         client.delete_topic('codec-snappy')
-        client.delete_records('codec-none', 0, 200)
+        client.delete_records('trimmed', 0, 181)
         client.alter_configs(raw.TOPIC, 'codec-none', {'index.interval.bytes': None, 'max.message.bytes': '1500000'})
         client.alter_configs(raw.BROKER, '', {'message.max.bytes': None, 'log.roll.ms': '86400000'})
 

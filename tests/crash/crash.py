@@ -68,7 +68,7 @@ class Load:
         self.ended = False
         self.producer = Producer({
             'bootstrap.servers': address, 'acks': 'all', 'enable.idempotence': self.idempotent, 'linger.ms': 2,
-            'compression.type': CODECS[number % len(CODECS)], 'batch.num.messages': 200,
+            'compression.type': CODECS[number % len(CODECS)], 'batch.num.messages': 200, 'batch.size': 100000,
             'message.timeout.ms': 120000, 'retry.backoff.ms': 20, 'reconnect.backoff.ms': 10,
             'reconnect.backoff.max.ms': 100, 'log_level': 0})
         self.thread = threading.Thread(target=self._run, daemon=True)
