@@ -283,137 +283,122 @@ TEST(Recovery, SnapshotsInsideASegmentShortenTheWay) {
   EXPECT_EQ(log->end(), Offset(71));
   EXPECT_EQ(log->producers().at(0).last_sequence, 70);
   EXPECT_LT(disk.counts().bytes_read - before, uint64_t{16} << 20);
-  // Once the recovery point lies above a segment nobody looks at its indexes again: a power loss
-  // must not tear them then. (A time index of zeros makes retention remove the segment.)
-  TEST(Recovery, IndexesThatItHasWrittenAreDurableWithTheRecoveryPoint) {
-    Files clean = small_log(true);
-    for (uint64_t seed = 1; seed <= 20; seed++) {
-      sim::MemoryDisk disk;
-      put(disk, small_log(false));
-      disk.sync_everything();
-      auto log = open_or_die(options_for(disk, small_config()));
-      ASSERT_TRUE(log->sync());
-      ASSERT_EQ(log->recovery_point(), Offset(24));
-      sim::Rng rng(seed);
-      disk.power_loss(rng);
-      Files left = files_of(disk);
-      for (const int64_t base : {0, 8}) {
-        for (const auto suffix : {kIndexSuffix, kTimeIndexSuffix}) {
-          const std::string name = file_name(Offset(base), suffix);
-          EXPECT_EQ(left[name], clean[name]) << name << ", seed " << seed;
-        }
-      }
-    }
-  }
+}
 
-  // Their names may be lost: then they are written again.
-  TEST(Recovery, IndexesWrittenAnewAreWholeOrMissing) {
-    Files clean = small_log(true);
-    Files files = clean;
-    for (const auto suffix : {kIndexSuffix, kTimeIndexSuffix}) {
-      files.erase(file_name(Offset(0), suffix));
-    }
+// Once the recovery point lies above a segment nobody looks at its indexes again: a power loss
+// must not tear them then. (A time index of zeros makes retention remove the segment.)
+TEST(Recovery, IndexesThatItHasWrittenAreDurableWithTheRecoveryPoint) {
+  Files clean = small_log(true);
+  for (uint64_t seed = 1; seed <= 20; seed++) {
     sim::MemoryDisk disk;
-    put(disk, files);
+    put(disk, small_log(false));
     disk.sync_everything();
-    LogOptions options = options_for(disk, small_config());
-    options.clean = true;
-    auto log = open_or_die(options);
-    sim::Rng rng(3);
+    auto log = open_or_die(options_for(disk, small_config()));
+    ASSERT_TRUE(log->sync());
+    ASSERT_EQ(log->recovery_point(), Offset(24));
+    sim::Rng rng(seed);
     disk.power_loss(rng);
-    for (const auto& [name, bytes] : files_of(disk)) EXPECT_EQ(bytes, clean[name]) << name;
-  }
-
-  TEST(Recovery, BytesBelowTheRecoveryPointAreOnlyWalkedOver) {
-    Files files = small_log(false);
-    // A flip in a value of the second batch: its CRC is wrong.
-    ByteBuffer& first = files[log_name(0)];
-    first[first.size() / 4] ^= 1;
-    sim::MemoryDisk disk;
-    put(disk, files);
-    LogOptions options = options_for(disk, small_config());
-    options.recovery_point = Offset(24);
-    EXPECT_EQ(open_or_die(options)->end(), Offset(24));
-    options.recovery_point = Offset(0);
-    auto log = open_or_die(options);
-    EXPECT_LT(log->end(), Offset(8));
-    EXPECT_EQ(log->segment_count(), 1);
-  }
-
-  TEST(Recovery, EndBelowTheRecoveryPointMakesItSuspect) {
-    Files files = small_log(false);
-    sim::MemoryDisk disk;
-    put(disk, files);
-    LogOptions options = options_for(disk, small_config());
-    // As after a truncation whose new recovery point was not written: offsets 16 to 24 are not
-    // known to be good, whatever the checkpoint says.
-    std::string name = log_name(16);
-    ByteBuffer bytes = files[name];
-    bytes[bytes.size() - 3] ^= 1;
-    put(disk, name, bytes);
-    options.recovery_point = Offset(100);
-    auto log = open_or_die(options);
-    EXPECT_EQ(log->end(), Offset(22));
-  }
-
-  TEST(Recovery, LaterSegmentsGoWithTheCut) {
-    Files files = small_log(false);
-    ByteBuffer& second = files[log_name(8)];
-    second[second.size() - 1] ^= 1;  // the last batch of the middle segment
-    sim::MemoryDisk disk;
-    put(disk, files);
-    auto log = open_or_die(options_for(disk, small_config()));
-    EXPECT_EQ(log->segment_count(), 2);
-    EXPECT_EQ(log->end(), Offset(14));
-    EXPECT_EQ(log->epochs().back().epoch, LeaderEpoch(1));
-    EXPECT_EQ(log->producers()[0].last_sequence, 13);
-    EXPECT_FALSE(disk.exists(std::string(kFolder) + "/" + log_name(16)));
-    EXPECT_EQ(append(*log, make_batch({.producer = 4, .sequence = 14}), 9).first, Offset(14));
-    EXPECT_EQ(read_all(*log, Offset(0)).size(), 15u);
-  }
-
-  TEST(Recovery, PreallocatedZerosAreCut) {
-    Files files = small_log(false);
-    files[log_name(16)].resize(5000);
-    sim::MemoryDisk disk;
-    put(disk, files);
-    auto log = open_or_die(options_for(disk, small_config()));
-    EXPECT_EQ(log->end(), Offset(24));
-    EXPECT_EQ(files_of(disk)[log_name(16)].size() % 5000, small_log(false)[log_name(16)].size());
-  }
-
-  TEST(Recovery, MissingAndCutIndexesAreWrittenAnew) {
-    Files clean = small_log(true);
-    for (bool cut : {false, true}) {
-      Files files = clean;
-      for (int64_t base : {0, 8, 16}) {
-        std::string index = file_name(Offset(base), kIndexSuffix);
-        std::string time = file_name(Offset(base), kTimeIndexSuffix);
-        ASSERT_GT(files[index].size(), 0u);
-        if (cut) {
-          files[index].resize(files[index].size() - 1);
-          files[time].resize(files[time].size() - 5);
-        } else {
-          files.erase(index);
-          files.erase(time);
-        }
+    Files left = files_of(disk);
+    for (const int64_t base : {0, 8}) {
+      for (const auto suffix : {kIndexSuffix, kTimeIndexSuffix}) {
+        const std::string name = file_name(Offset(base), suffix);
+        EXPECT_EQ(left[name], clean[name]) << name << ", seed " << seed;
       }
-      sim::MemoryDisk disk;
-      put(disk, files);
-      LogOptions options = options_for(disk, small_config());
-      options.clean = true;
-      options.recovery_point = Offset(24);
-      auto log = open_or_die(options);
-      EXPECT_EQ(log->end(), Offset(24));
-      EXPECT_EQ(files_of(disk), clean);
     }
   }
+}
 
-  TEST(Recovery, AnIndexThatLiesIsFoundOut) {
-    Files files = small_log(true);
+// Their names may be lost: then they are written again.
+TEST(Recovery, IndexesWrittenAnewAreWholeOrMissing) {
+  Files clean = small_log(true);
+  Files files = clean;
+  for (const auto suffix : {kIndexSuffix, kTimeIndexSuffix}) {
+    files.erase(file_name(Offset(0), suffix));
+  }
+  sim::MemoryDisk disk;
+  put(disk, files);
+  disk.sync_everything();
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  auto log = open_or_die(options);
+  sim::Rng rng(3);
+  disk.power_loss(rng);
+  for (const auto& [name, bytes] : files_of(disk)) EXPECT_EQ(bytes, clean[name]) << name;
+}
+
+TEST(Recovery, BytesBelowTheRecoveryPointAreOnlyWalkedOver) {
+  Files files = small_log(false);
+  // A flip in a value of the second batch: its CRC is wrong.
+  ByteBuffer& first = files[log_name(0)];
+  first[first.size() / 4] ^= 1;
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  options.recovery_point = Offset(24);
+  EXPECT_EQ(open_or_die(options)->end(), Offset(24));
+  options.recovery_point = Offset(0);
+  auto log = open_or_die(options);
+  EXPECT_LT(log->end(), Offset(8));
+  EXPECT_EQ(log->segment_count(), 1);
+}
+
+TEST(Recovery, EndBelowTheRecoveryPointMakesItSuspect) {
+  Files files = small_log(false);
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  // As after a truncation whose new recovery point was not written: offsets 16 to 24 are not
+  // known to be good, whatever the checkpoint says.
+  std::string name = log_name(16);
+  ByteBuffer bytes = files[name];
+  bytes[bytes.size() - 3] ^= 1;
+  put(disk, name, bytes);
+  options.recovery_point = Offset(100);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(22));
+}
+
+TEST(Recovery, LaterSegmentsGoWithTheCut) {
+  Files files = small_log(false);
+  ByteBuffer& second = files[log_name(8)];
+  second[second.size() - 1] ^= 1;  // the last batch of the middle segment
+  sim::MemoryDisk disk;
+  put(disk, files);
+  auto log = open_or_die(options_for(disk, small_config()));
+  EXPECT_EQ(log->segment_count(), 2);
+  EXPECT_EQ(log->end(), Offset(14));
+  EXPECT_EQ(log->epochs().back().epoch, LeaderEpoch(1));
+  EXPECT_EQ(log->producers()[0].last_sequence, 13);
+  EXPECT_FALSE(disk.exists(std::string(kFolder) + "/" + log_name(16)));
+  EXPECT_EQ(append(*log, make_batch({.producer = 4, .sequence = 14}), 9).first, Offset(14));
+  EXPECT_EQ(read_all(*log, Offset(0)).size(), 15u);
+}
+
+TEST(Recovery, PreallocatedZerosAreCut) {
+  Files files = small_log(false);
+  files[log_name(16)].resize(5000);
+  sim::MemoryDisk disk;
+  put(disk, files);
+  auto log = open_or_die(options_for(disk, small_config()));
+  EXPECT_EQ(log->end(), Offset(24));
+  EXPECT_EQ(files_of(disk)[log_name(16)].size() % 5000, small_log(false)[log_name(16)].size());
+}
+
+TEST(Recovery, MissingAndCutIndexesAreWrittenAnew) {
+  Files clean = small_log(true);
+  for (bool cut : {false, true}) {
+    Files files = clean;
     for (int64_t base : {0, 8, 16}) {
-      ByteBuffer& index = files[file_name(Offset(base), kIndexSuffix)];
-      for (size_t at = 0; at < index.size(); at += 8) index[at + 7] += 3;  // positions off by three
+      std::string index = file_name(Offset(base), kIndexSuffix);
+      std::string time = file_name(Offset(base), kTimeIndexSuffix);
+      ASSERT_GT(files[index].size(), 0u);
+      if (cut) {
+        files[index].resize(files[index].size() - 1);
+        files[time].resize(files[time].size() - 5);
+      } else {
+        files.erase(index);
+        files.erase(time);
+      }
     }
     sim::MemoryDisk disk;
     put(disk, files);
@@ -422,208 +407,225 @@ TEST(Recovery, SnapshotsInsideASegmentShortenTheWay) {
     options.recovery_point = Offset(24);
     auto log = open_or_die(options);
     EXPECT_EQ(log->end(), Offset(24));
-    for (int64_t n = 0; n < 24; n++) EXPECT_EQ(read_all(*log, Offset(n)).size(), 24u - n);
+    EXPECT_EQ(files_of(disk), clean);
   }
+}
 
-  TEST(Recovery, LostSnapshotsAndEpochsAreTakenFromTheBatches) {
-    for (bool empty : {false, true}) {
-      Files files = small_log(false);
-      for (auto it = files.begin(); it != files.end();) {
-        bool doomed = it->first.ends_with(kSnapshotSuffix) || it->first == kEpochCheckpointFile;
-        if (doomed && empty) it->second.clear();
-        it = doomed && !empty ? files.erase(it) : std::next(it);
-      }
-      sim::MemoryDisk disk;
-      put(disk, files);
-      LogOptions options = options_for(disk, small_config());
-      options.recovery_point = Offset(24);
-      auto log = open_or_die(options);
-      EXPECT_EQ(log->epochs(), (std::vector<EpochEntry>{{LeaderEpoch(0), Offset(0)},
-                                                        {LeaderEpoch(1), Offset(8)},
-                                                        {LeaderEpoch(2), Offset(16)}}));
-      ASSERT_EQ(log->producers().size(), 1u);
-      EXPECT_EQ(log->producers()[0].last_sequence, 23);
-    }
+TEST(Recovery, AnIndexThatLiesIsFoundOut) {
+  Files files = small_log(true);
+  for (int64_t base : {0, 8, 16}) {
+    ByteBuffer& index = files[file_name(Offset(base), kIndexSuffix)];
+    for (size_t at = 0; at < index.size(); at += 8) index[at + 7] += 3;  // positions off by three
   }
+  sim::MemoryDisk disk;
+  put(disk, files);
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  options.recovery_point = Offset(24);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(24));
+  for (int64_t n = 0; n < 24; n++) EXPECT_EQ(read_all(*log, Offset(n)).size(), 24u - n);
+}
 
-  TEST(Recovery, LeftoversOfInterruptedWork) {
-    Files files = small_log(true);
-    sim::MemoryDisk disk;
-    put(disk, files);
-    put(disk, "00000000000000000004.log.deleted", as_bytes("x"));
-    put(disk, "00000000000000000004-0000000001.checkpoint.deleted", as_bytes("kept"));
-    put(disk, "00000000000000000016.log.cleaned", as_bytes("x"));
-    put(disk, "00000000000000000020.index.swap", as_bytes("x"));  // behind the cleaned one
-    put(disk, "00000000000000000003.index", as_bytes("no log"));
-    put(disk, "leader-epoch-checkpoint.tmp", as_bytes("x"));
-    put(disk, "something else", as_bytes("ignored"));
-    LogOptions options = options_for(disk, small_config());
-    options.clean = true;
-    auto log = open_or_die(options);
-    EXPECT_EQ(log->end(), Offset(24));
-    Files expected = files;
-    expected["00000000000000000004-0000000001.checkpoint.deleted"] = {'k', 'e', 'p', 't'};
-    expected["something else"] = {'i', 'g', 'n', 'o', 'r', 'e', 'd'};
-    EXPECT_EQ(files_of(disk), expected);
-  }
-
-  TEST(Recovery, CompletedReplacementTakesThePlaceOfOldSegments) {
-    Files files = small_log(true);
-    // A cleaner had put segments 0 and 8 together (here: the batches 2 to 4 and 8 to 16).
-    ByteBuffer merged;
-    const ByteBuffer& first = files[log_name(0)];
-    size_t batch = first.size() / 4;
-    merged.insert(merged.end(), first.begin() + static_cast<ptrdiff_t>(batch),
-                  first.begin() + static_cast<ptrdiff_t>(2 * batch));
-    const ByteBuffer& second = files[log_name(8)];
-    merged.insert(merged.end(), second.begin(), second.end());
-    sim::MemoryDisk disk;
-    put(disk, files);
-    put(disk, "00000000000000000000.log.swap", merged);
-    put(disk, "00000000000000000000.index.swap", ByteView());
-    put(disk, "00000000000000000000.timeindex.swap", ByteView());
-    LogOptions options = options_for(disk, small_config());
-    options.clean = true;
-    options.recovery_point = Offset(24);
-    auto log = open_or_die(options);
-    EXPECT_EQ(log->segment_count(), 2);
-    auto records = read_all(*log, Offset(0));
-    ASSERT_EQ(records.size(), 18u);
-    EXPECT_EQ(records[0].first, 2);
-    EXPECT_EQ(records[2].first, 8);
-  }
-
-  TEST(Recovery, OldMessageFormatsAreRefusedAndNotTouched) {
-    for (uint8_t magic : {uint8_t{0}, uint8_t{1}}) {
-      ByteBuffer set(60, 0);
-      store_be<int32_t>(&set[8], 48);
-      store_be<uint32_t>(&set[12], 0x12345678);
-      set[16] = magic;
-      size_t key = magic == 0 ? 18 : 26;
-      store_be<int32_t>(&set[key], -1);
-      Files files{{log_name(0), set}, {"00000000000000000000.log.deleted", {1}}};
-      for (bool clean : {true, false}) {
-        sim::MemoryDisk disk;
-        put(disk, files);
-        LogOptions options = options_for(disk);
-        options.clean = clean;
-        auto log = Log::open(options);
-        ASSERT_FALSE(log);
-        EXPECT_EQ(log.error().kind, Errc::kUnsupported);
-        EXPECT_NE(log.error().message.find(log_name(0)), std::string::npos);
-        EXPECT_EQ(files_of(disk), files);
-      }
-    }
-  }
-
-  TEST(Recovery, StartBeyondTheEndStartsOver) {
-    sim::MemoryDisk disk;
-    put(disk, small_log(true));
-    LogOptions options = options_for(disk, small_config());
-    options.clean = true;
-    options.start = Offset(500);
-    auto log = open_or_die(options);
-    EXPECT_EQ(log->start(), Offset(500));
-    EXPECT_EQ(log->end(), Offset(500));
-    EXPECT_EQ(append(*log, make_batch({})).first, Offset(500));
-  }
-
-  TEST(Recovery, AnotherTopicIdIsRefused) {
-    sim::MemoryDisk disk;
-    put(disk, small_log(true));
-    LogOptions options = options_for(disk, small_config());
-    options.topic_id = Uuid{7, 8};
-    auto log = Log::open(options);
-    ASSERT_FALSE(log);
-    EXPECT_EQ(log.error().kind, Errc::kInvalid);
-    put(disk, std::string(kPartitionMetadataFile), as_bytes("version: 0\ntopic_id: rubbish"));
-    EXPECT_EQ(Log::open(options).error().kind, Errc::kCorrupt);
-    put(disk, std::string(kPartitionMetadataFile), ByteView());  // a power loss
-    EXPECT_EQ(open_or_die(options)->topic_id(), (Uuid{7, 8}));
-  }
-
-  // ---- every byte
-
-  /// Opens what is left and reads all of it. The log must be a beginning of the good one: whole
-  /// batches, each record as it was.
-  void check_prefix(sim::MemoryDisk & disk, bool clean,
-                    const std::vector<std::pair<int64_t, std::string>>& good) {
-    LogOptions options = options_for(disk, small_config());
-    options.contiguous = true;
-    options.clean = clean;
-    options.recovery_point = clean ? Offset(24) : Offset(0);
-    auto log = Log::open(options);
-    if (!log) return;  // refused with an error: allowed
-    auto records = read_all(**log, (*log)->start());
-    ASSERT_LE(records.size(), good.size());
-    for (size_t n = 0; n < records.size(); n++) ASSERT_EQ(records[n], good[n]);
-  }
-
-  std::vector<std::pair<int64_t, std::string>> good_records() {
-    sim::MemoryDisk disk;
-    put(disk, small_log(true));
-    auto log = open_or_die(options_for(disk, small_config()));
-    return read_all(*log, Offset(0));
-  }
-
-  TEST(Recovery, GapsAreDamageOnlyWhereTheLogIsContiguous) {
+TEST(Recovery, LostSnapshotsAndEpochsAreTakenFromTheBatches) {
+  for (bool empty : {false, true}) {
     Files files = small_log(false);
-    files[log_name(8)].clear();
-    for (bool contiguous : {false, true}) {
+    for (auto it = files.begin(); it != files.end();) {
+      bool doomed = it->first.ends_with(kSnapshotSuffix) || it->first == kEpochCheckpointFile;
+      if (doomed && empty) it->second.clear();
+      it = doomed && !empty ? files.erase(it) : std::next(it);
+    }
+    sim::MemoryDisk disk;
+    put(disk, files);
+    LogOptions options = options_for(disk, small_config());
+    options.recovery_point = Offset(24);
+    auto log = open_or_die(options);
+    EXPECT_EQ(log->epochs(), (std::vector<EpochEntry>{{LeaderEpoch(0), Offset(0)},
+                                                      {LeaderEpoch(1), Offset(8)},
+                                                      {LeaderEpoch(2), Offset(16)}}));
+    ASSERT_EQ(log->producers().size(), 1u);
+    EXPECT_EQ(log->producers()[0].last_sequence, 23);
+  }
+}
+
+TEST(Recovery, LeftoversOfInterruptedWork) {
+  Files files = small_log(true);
+  sim::MemoryDisk disk;
+  put(disk, files);
+  put(disk, "00000000000000000004.log.deleted", as_bytes("x"));
+  put(disk, "00000000000000000004-0000000001.checkpoint.deleted", as_bytes("kept"));
+  put(disk, "00000000000000000016.log.cleaned", as_bytes("x"));
+  put(disk, "00000000000000000020.index.swap", as_bytes("x"));  // behind the cleaned one
+  put(disk, "00000000000000000003.index", as_bytes("no log"));
+  put(disk, "leader-epoch-checkpoint.tmp", as_bytes("x"));
+  put(disk, "something else", as_bytes("ignored"));
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->end(), Offset(24));
+  Files expected = files;
+  expected["00000000000000000004-0000000001.checkpoint.deleted"] = {'k', 'e', 'p', 't'};
+  expected["something else"] = {'i', 'g', 'n', 'o', 'r', 'e', 'd'};
+  EXPECT_EQ(files_of(disk), expected);
+}
+
+TEST(Recovery, CompletedReplacementTakesThePlaceOfOldSegments) {
+  Files files = small_log(true);
+  // A cleaner had put segments 0 and 8 together (here: the batches 2 to 4 and 8 to 16).
+  ByteBuffer merged;
+  const ByteBuffer& first = files[log_name(0)];
+  size_t batch = first.size() / 4;
+  merged.insert(merged.end(), first.begin() + static_cast<ptrdiff_t>(batch),
+                first.begin() + static_cast<ptrdiff_t>(2 * batch));
+  const ByteBuffer& second = files[log_name(8)];
+  merged.insert(merged.end(), second.begin(), second.end());
+  sim::MemoryDisk disk;
+  put(disk, files);
+  put(disk, "00000000000000000000.log.swap", merged);
+  put(disk, "00000000000000000000.index.swap", ByteView());
+  put(disk, "00000000000000000000.timeindex.swap", ByteView());
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  options.recovery_point = Offset(24);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->segment_count(), 2);
+  auto records = read_all(*log, Offset(0));
+  ASSERT_EQ(records.size(), 18u);
+  EXPECT_EQ(records[0].first, 2);
+  EXPECT_EQ(records[2].first, 8);
+}
+
+TEST(Recovery, OldMessageFormatsAreRefusedAndNotTouched) {
+  for (uint8_t magic : {uint8_t{0}, uint8_t{1}}) {
+    ByteBuffer set(60, 0);
+    store_be<int32_t>(&set[8], 48);
+    store_be<uint32_t>(&set[12], 0x12345678);
+    set[16] = magic;
+    size_t key = magic == 0 ? 18 : 26;
+    store_be<int32_t>(&set[key], -1);
+    Files files{{log_name(0), set}, {"00000000000000000000.log.deleted", {1}}};
+    for (bool clean : {true, false}) {
       sim::MemoryDisk disk;
       put(disk, files);
-      LogOptions options = options_for(disk, small_config());
-      options.contiguous = contiguous;
-      auto log = open_or_die(options);
-      EXPECT_EQ(log->end(), Offset(contiguous ? 8 : 24));
-      EXPECT_EQ(read_all(*log, Offset(0)).size(), contiguous ? 8u : 16u);
+      LogOptions options = options_for(disk);
+      options.clean = clean;
+      auto log = Log::open(options);
+      ASSERT_FALSE(log);
+      EXPECT_EQ(log.error().kind, Errc::kUnsupported);
+      EXPECT_NE(log.error().message.find(log_name(0)), std::string::npos);
+      EXPECT_EQ(files_of(disk), files);
     }
   }
+}
 
-  TEST(Recovery, EveryFileCutAtEveryByte) {
-    auto good = good_records();
-    ASSERT_EQ(good.size(), 24u);
-    Files files = small_log(true);
-    for (const auto& [name, bytes] : files) {
-      for (size_t n = 0; n < bytes.size(); n++) {
-        SCOPED_TRACE(name + " cut to " + std::to_string(n));
-        sim::MemoryDisk disk;
-        put(disk, files);
-        put(disk, name, ByteView(bytes).first(n));
-        check_prefix(disk, false, good);
-        if (HasFatalFailure()) return;
-      }
-    }
-  }
+TEST(Recovery, StartBeyondTheEndStartsOver) {
+  sim::MemoryDisk disk;
+  put(disk, small_log(true));
+  LogOptions options = options_for(disk, small_config());
+  options.clean = true;
+  options.start = Offset(500);
+  auto log = open_or_die(options);
+  EXPECT_EQ(log->start(), Offset(500));
+  EXPECT_EQ(log->end(), Offset(500));
+  EXPECT_EQ(append(*log, make_batch({})).first, Offset(500));
+}
 
-  // What no checksum covers may come out wrong: base offset (the first eight bytes of a batch) and
-  // leader epoch. Everything else is found out, or was not needed.
-  TEST(Recovery, EveryByteOfEveryFileFlipped) {
-    auto good = good_records();
-    Files files = small_log(true);
-    sim::Rng rng(11);
-    for (const auto& [name, bytes] : files) {
-      bool is_log = name.ends_with(kLogSuffix);
-      size_t batch = is_log ? bytes.size() / 4 : 1;
-      for (size_t n = 0; n < bytes.size(); n++) {
-        if (is_log && (n % batch < 8 || (n % batch >= 12 && n % batch < 16))) continue;
-        SCOPED_TRACE(name + " flipped at " + std::to_string(n));
-        sim::MemoryDisk disk;
-        put(disk, files);
-        ByteBuffer flipped = bytes;
-        flipped[n] ^= static_cast<uint8_t>(1U << rng.below(8));
-        put(disk, name, flipped);
-        check_prefix(disk, false, good);
-        if (HasFatalFailure()) return;
-        sim::MemoryDisk trusted;
-        put(trusted, files);
-        if (is_log) continue;  // after a clean stop the batches are believed
-        put(trusted, name, flipped);
-        check_prefix(trusted, true, good);
-        if (HasFatalFailure()) return;
-      }
+TEST(Recovery, AnotherTopicIdIsRefused) {
+  sim::MemoryDisk disk;
+  put(disk, small_log(true));
+  LogOptions options = options_for(disk, small_config());
+  options.topic_id = Uuid{7, 8};
+  auto log = Log::open(options);
+  ASSERT_FALSE(log);
+  EXPECT_EQ(log.error().kind, Errc::kInvalid);
+  put(disk, std::string(kPartitionMetadataFile), as_bytes("version: 0\ntopic_id: rubbish"));
+  EXPECT_EQ(Log::open(options).error().kind, Errc::kCorrupt);
+  put(disk, std::string(kPartitionMetadataFile), ByteView());  // a power loss
+  EXPECT_EQ(open_or_die(options)->topic_id(), (Uuid{7, 8}));
+}
+
+// ---- every byte
+
+/// Opens what is left and reads all of it. The log must be a beginning of the good one: whole
+/// batches, each record as it was.
+void check_prefix(sim::MemoryDisk& disk, bool clean,
+                  const std::vector<std::pair<int64_t, std::string>>& good) {
+  LogOptions options = options_for(disk, small_config());
+  options.contiguous = true;
+  options.clean = clean;
+  options.recovery_point = clean ? Offset(24) : Offset(0);
+  auto log = Log::open(options);
+  if (!log) return;  // refused with an error: allowed
+  auto records = read_all(**log, (*log)->start());
+  ASSERT_LE(records.size(), good.size());
+  for (size_t n = 0; n < records.size(); n++) ASSERT_EQ(records[n], good[n]);
+}
+
+std::vector<std::pair<int64_t, std::string>> good_records() {
+  sim::MemoryDisk disk;
+  put(disk, small_log(true));
+  auto log = open_or_die(options_for(disk, small_config()));
+  return read_all(*log, Offset(0));
+}
+
+TEST(Recovery, GapsAreDamageOnlyWhereTheLogIsContiguous) {
+  Files files = small_log(false);
+  files[log_name(8)].clear();
+  for (bool contiguous : {false, true}) {
+    sim::MemoryDisk disk;
+    put(disk, files);
+    LogOptions options = options_for(disk, small_config());
+    options.contiguous = contiguous;
+    auto log = open_or_die(options);
+    EXPECT_EQ(log->end(), Offset(contiguous ? 8 : 24));
+    EXPECT_EQ(read_all(*log, Offset(0)).size(), contiguous ? 8u : 16u);
+  }
+}
+
+TEST(Recovery, EveryFileCutAtEveryByte) {
+  auto good = good_records();
+  ASSERT_EQ(good.size(), 24u);
+  Files files = small_log(true);
+  for (const auto& [name, bytes] : files) {
+    for (size_t n = 0; n < bytes.size(); n++) {
+      SCOPED_TRACE(name + " cut to " + std::to_string(n));
+      sim::MemoryDisk disk;
+      put(disk, files);
+      put(disk, name, ByteView(bytes).first(n));
+      check_prefix(disk, false, good);
+      if (HasFatalFailure()) return;
     }
   }
+}
+
+// What no checksum covers may come out wrong: base offset (the first eight bytes of a batch) and
+// leader epoch. Everything else is found out, or was not needed.
+TEST(Recovery, EveryByteOfEveryFileFlipped) {
+  auto good = good_records();
+  Files files = small_log(true);
+  sim::Rng rng(11);
+  for (const auto& [name, bytes] : files) {
+    bool is_log = name.ends_with(kLogSuffix);
+    size_t batch = is_log ? bytes.size() / 4 : 1;
+    for (size_t n = 0; n < bytes.size(); n++) {
+      if (is_log && (n % batch < 8 || (n % batch >= 12 && n % batch < 16))) continue;
+      SCOPED_TRACE(name + " flipped at " + std::to_string(n));
+      sim::MemoryDisk disk;
+      put(disk, files);
+      ByteBuffer flipped = bytes;
+      flipped[n] ^= static_cast<uint8_t>(1U << rng.below(8));
+      put(disk, name, flipped);
+      check_prefix(disk, false, good);
+      if (HasFatalFailure()) return;
+      sim::MemoryDisk trusted;
+      put(trusted, files);
+      if (is_log) continue;  // after a clean stop the batches are believed
+      put(trusted, name, flipped);
+      check_prefix(trusted, true, good);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace odradek::log
