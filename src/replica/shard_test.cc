@@ -318,12 +318,15 @@ TEST_F(ShardTest, ACleanStopLeavesLinesOfMovedStartsOnly) {
   const Uuid removed =
       create_topic("c", 1, {{"segment.bytes", "1000"}, {"retention.bytes", "2000"}});
   for (int i = 0; i < 5; i++) {
-    for (const Uuid& id : {untouched, within, removed}) produce(id, {.value_size = 800});
+    for (const Uuid& id : {untouched, within, removed}) {
+      produce(id, {.value_size = 800, .timestamp = node.loop(0).clock().wall()});
+    }
   }
   sim.run_for(Millis(301'000));
   ASSERT_EQ(partition(within).delete_records(Offset(3)).error, wire::ErrorCode::kNone);
   ASSERT_GT(partition(removed).log_start(), Offset(0));
   close();
+  start();
   const auto lines = log::OffsetCheckpoint{{{"b", PartitionIndex(0)}, Offset(3)}};
   EXPECT_EQ(*dirs->dir(0).read_checkpoint(log::CheckpointKind::kLogStart), lines);
 }

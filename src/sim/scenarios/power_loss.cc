@@ -215,7 +215,7 @@ class PowerLoss {
     world_.trouble = true;
     machine_.disk().set_space(machine_.disk().used() + rng.below(60'000));
     sim_.run_until([&] { return gave_up_ || failed(); }, Millis(rng.between(50, 2'000)));
-    machine_.disk().set_space(UINT64_MAX);
+    machine_.disk().set_space(uint64_t{1} << 40);
     line("the disk has room");
     if (!gave_up_) sim_.run_until([&] { return gave_up_ || failed(); }, Millis(8'000));
     if (gave_up_ || lines_.take_directory_failed()) {
