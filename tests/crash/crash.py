@@ -69,7 +69,8 @@ class Load:
         self.producer = Producer({
             'bootstrap.servers': address, 'acks': 'all', 'enable.idempotence': self.idempotent, 'linger.ms': 2,
             'compression.type': CODECS[number % len(CODECS)], 'batch.num.messages': 200, 'batch.size': 100000,
-            'message.timeout.ms': 120000, 'retry.backoff.ms': 20, 'reconnect.backoff.ms': 10,
+            # A disk that stalls for minutes must not look like loss: the client would give records up, and go on with a gap.
+            'message.timeout.ms': 600000, 'retry.backoff.ms': 20, 'reconnect.backoff.ms': 10,
             'reconnect.backoff.max.ms': 100, 'log_level': 0})
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -109,7 +110,7 @@ class Load:
         """Waits for all answers; what comes back is [(partition, offset, sequence)] since the last call."""
         self.running.clear()
         time.sleep(0.05)
-        if self.producer.flush(100):
+        if self.producer.flush(300):
             self.failures.append(f'{self.topic}: producer {self.number} has records without an answer')
         with self.lock:
             done, self.acked = self.acked, []
@@ -382,7 +383,7 @@ class Run:
 
     def outcome(self, name, breaches, note=''):
         for load in self.loads:
-            breaches += load.failures
+            breaches = load.failures + breaches     # first: what follows may follow from them
             load.failures = []
         breaches += self.truth.conflicts
         self.truth.conflicts = []
