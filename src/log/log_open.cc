@@ -319,7 +319,8 @@ Result<void> Opener::load_segments() {
 
 Result<void> Opener::read_topic_id() {
   std::string file = log_.path(kPartitionMetadataFile);
-  auto text = read_small_file(disk_, file);
+  Result<std::string> text = fail(Errc::kNotFound, file);
+  if (!new_folder_) text = read_small_file(disk_, file);
   if (!text && text.error().kind != Errc::kNotFound) return std::unexpected(text.error());
   if (text && !is_blank(*text)) {
     auto id = parse_partition_metadata(*text);

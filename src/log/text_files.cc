@@ -13,6 +13,7 @@ namespace odradek::log {
 namespace {
 
 constexpr uint64_t kSmallFileMax = uint64_t{256} << 20;
+constexpr size_t kUsualFileMax = 512;
 
 template <class T>
 std::optional<T> parse_number(std::string_view text) {
@@ -81,10 +82,18 @@ Result<std::vector<std::vector<std::string_view>>> parse_checkpoint(std::string_
 Result<std::string> read_small_file(io::Disk& disk, const std::string& path) {
   auto file = disk.open(path, io::OpenMode::kRead);
   if (!file) return std::unexpected(file.error());
+  // Most fit; a file's size is asked for only if not.
+  std::string text(kUsualFileMax, '\0');
+  auto head = (*file)->read(0, MutableBytes(reinterpret_cast<uint8_t*>(text.data()), text.size()));
+  if (!head) return std::unexpected(head.error());
+  if (*head < text.size()) {
+    text.resize(*head);
+    return text;
+  }
   auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
   if (*size > kSmallFileMax) return fail(Errc::kLimit, path + ": larger than any file of its kind");
-  std::string text(*size, '\0');
+  text.resize(*size);
   auto n = (*file)->read(0, MutableBytes(reinterpret_cast<uint8_t*>(text.data()), text.size()));
   if (!n) return std::unexpected(n.error());
   text.resize(*n);
@@ -96,7 +105,13 @@ Result<void> write_text_file(io::Disk& disk, const std::string& path, std::strin
   std::string temporary = path + ".tmp";
   auto file = disk.open(temporary, io::OpenMode::kCreate);
   if (!file) return std::unexpected(file.error());
-  if (auto r = (*file)->truncate(0); !r) return r;
+  // One that a crash has left may be longer. A file that is new is not cut: ext4 would write it to
+  // the device at once when a file that was cut to nothing is closed.
+  auto left = (*file)->size();
+  if (!left) return std::unexpected(left.error());
+  if (*left > text.size()) {
+    if (auto r = (*file)->truncate(0); !r) return r;
+  }
   if (auto r = (*file)->write(0, as_bytes(text)); !r) return r;
   if (durable) {
     if (auto r = (*file)->sync(); !r) return r;

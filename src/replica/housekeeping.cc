@@ -41,11 +41,15 @@ Housekeeping::Housekeeping(Shard& shard, io::Io& io, Logger logger)
 }
 
 Housekeeping::~Housekeeping() {
+  stop();
   for (Due& due : due_) timers_.cancel(due.timer);
-  timers_.cancel(flush_timer_);
   timers_.cancel(removal_timer_);
-  timers_.cancel(retention_timer_);
-  timers_.cancel(producers_timer_);
+}
+
+void Housekeeping::stop() {
+  for (io::TimerId* timer : {&flush_timer_, &retention_timer_, &producers_timer_}) {
+    timers_.cancel(std::exchange(*timer, io::TimerId::kNone));
+  }
 }
 
 void Housekeeping::changed(Partition& partition, CheckpointKind kind) {

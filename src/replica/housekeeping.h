@@ -42,6 +42,8 @@ class Housekeeping {
   enum class Kind : uint8_t { kFile, kFolder };
   /// Unlinks a file, or a folder with everything in it, after `delay`.
   void remove_later(std::string path, Kind kind, Millis delay);
+  /// Nothing begins by itself any more.
+  void stop();
   /// Retention of one partition, now.
   void retain(Partition& partition);
   /// Tells LogDirs all that the checkpoints should say (stop).

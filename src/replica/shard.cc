@@ -15,6 +15,9 @@ using wire::ErrorCode;
 namespace {
 constexpr Millis kCreateRetry{2'000};
 constexpr size_t kPreferredMax = 10'000;
+// Folders that are made in one turn (about 0.2 ms each); the rest of a large topic follows in the
+// next ones, so that whoever uses other topics does not wait for all of it.
+constexpr int kCreatedPerTurn = 64;
 }  // namespace
 
 Shard::Shard(io::Io& io, io::Loop& loop, LogDirs& dirs, ShardSettings settings,
@@ -33,7 +36,10 @@ Shard::Shard(io::Io& io, io::Loop& loop, LogDirs& dirs, ShardSettings settings,
   dirs_.subscribe(loop_, [this](size_t dir) { dir_failed(dir); });
 }
 
-Shard::~Shard() { loop_.timers().cancel(create_timer_); }
+Shard::~Shard() {
+  loop_.timers().cancel(create_timer_);
+  *alive_ = false;
+}
 
 // ---- handlers
 
@@ -94,6 +100,7 @@ void Shard::adopt(std::vector<LoadedLog> logs) {
 
 void Shard::apply(const metadata::Publication& publication) {
   if (closing_) return;
+  creations_left_ = kCreatedPerTurn;
   const metadata::Delta& delta = *publication.delta;
   // Deletions first: a topic may have come back under the same name.
   for (const auto& [id, change] : delta.topics) {
@@ -107,9 +114,7 @@ void Shard::apply(const metadata::Publication& publication) {
   for (const auto& [id, change] : delta.topics) {
     if (change.after) apply_topic(publication, change);
   }
-  if (const int unplaced = std::exchange(unplaced_, 0); unplaced > 0) {
-    logger_.error("{} replicas are not served: their log directory is offline", unplaced);
-  }
+  tell_unplaced();
   apply_configs(publication);
   if (!delta.topics.empty() || !delta.configs.empty()) cleaning_.poke();
 }
@@ -144,11 +149,17 @@ void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partiti
   const auto i = static_cast<size_t>(index);
   if (topic.partitions.size() <= i) topic.partitions.resize(i + 1);
   std::unique_ptr<Partition>& slot = topic.partitions[i];
+  // If it waits to be created, it does so with this state.
+  for (Uncreateds* waiting : {&create_soon_, &create_later_}) {
+    if (waiting->empty()) continue;
+    if (const auto node = waiting->extract({topic.info->id, index})) is_new |= node.mapped().is_new;
+  }
   if (!state.is_replica(settings_.node_id)) {
     if (slot) remove(std::move(slot));
     return;
   }
   if (!slot) slot = take_adopted(topic, index);
+  if (!slot && creations_left_ == 0) return create_soon(topic.info->id, index, state, is_new);
   if (!slot) slot = create(topic, index, state, is_new);
   if (!slot) return;  // no directory is left, or its directory has failed or is full
   slot->set_state({.leader = state.leader,
@@ -159,6 +170,12 @@ void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partiti
                   state.leader == settings_.node_id);
   slot->known_dir_ = state.directory(settings_.node_id);
   tell_directory(*slot);
+}
+
+void Shard::tell_unplaced() {
+  if (const int unplaced = std::exchange(unplaced_, 0); unplaced > 0) {
+    logger_.error("{} replicas are not served: their log directory is offline", unplaced);
+  }
 }
 
 void Shard::assign(Partition& partition, const Uuid& directory,
@@ -228,6 +245,7 @@ std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,
   const log::TopicPartition name{topic.info->name, PartitionIndex(index)};
   std::optional<size_t> dir = place(name, state.directory(settings_.node_id), is_new);
   if (!dir) return nullptr;
+  creations_left_--;
   Result<std::unique_ptr<log::Log>> log =
       log::Log::open({.disk = &io_.disk(),
                       .folder = dirs_.dir(*dir).folder_path(name),
@@ -242,7 +260,7 @@ std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,
     dirs_.count(*dir, -1);
     if (log.error().kind == Errc::kNoSpace) {
       logger_.error("{}: {}", name.to_string(), log.error().message);
-      create_later(topic.info->id, index, state);
+      create_later(topic.info->id, index, state, is_new);
     } else {
       fail_dir(*dir, log.error());
     }
@@ -251,19 +269,43 @@ std::unique_ptr<Partition> Shard::create(const Topic& topic, int32_t index,
   return std::make_unique<Partition>(*this, topic.info, *dir, std::move(*log), Offset(0));
 }
 
-void Shard::create_later(const Uuid& topic, int32_t index, const metadata::Partition& state) {
-  uncreated_.insert_or_assign({topic, index}, state);
+void Shard::create_later(const Uuid& topic, int32_t index, const metadata::Partition& state,
+                         bool is_new) {
+  create_later_.insert_or_assign({topic, index}, Uncreated{state, is_new});
   if (create_timer_ != io::TimerId::kNone) return;
-  create_timer_ = loop_.timers().start(kCreateRetry, [this] { create_waiting(); });
+  create_timer_ = loop_.timers().start(kCreateRetry, [this] {
+    create_timer_ = io::TimerId::kNone;
+    create_soon_.merge(create_later_);
+    create_waiting();
+  });
+}
+
+void Shard::create_soon(const Uuid& topic, int32_t index, const metadata::Partition& state,
+                        bool is_new) {
+  create_soon_.insert_or_assign({topic, index}, Uncreated{state, is_new});
+  post_creations();
+}
+
+void Shard::post_creations() {
+  if (std::exchange(create_posted_, true)) return;
+  loop_.post([this, alive = alive_] {
+    if (!*alive) return;
+    create_posted_ = false;
+    create_waiting();
+  });
 }
 
 void Shard::create_waiting() {
-  create_timer_ = io::TimerId::kNone;
-  for (const auto& [where, state] : std::exchange(uncreated_, {})) {
-    const auto topic = topics_.find(where.first);
-    if (closing_ || topic == topics_.end()) continue;
-    apply_partition(topic->second, where.second, state, /*is_new=*/true);
+  creations_left_ = kCreatedPerTurn;
+  while (!create_soon_.empty() && creations_left_ > 0 && !closing_) {
+    auto node = create_soon_.extract(create_soon_.begin());
+    const auto& [topic_id, index] = node.key();
+    const auto topic = topics_.find(topic_id);
+    if (topic == topics_.end()) continue;
+    apply_partition(topic->second, index, node.mapped().state, node.mapped().is_new);
   }
+  if (!create_soon_.empty() && !closing_) post_creations();
+  tell_unplaced();
 }
 
 void Shard::remove(std::unique_ptr<Partition> partition) {
@@ -355,6 +397,7 @@ void Shard::close(std::move_only_function<void(Result<void>)> done) {
   for (Partition* partition : partitions()) {
     partition->fail_waiters(ErrorCode::kNotLeaderOrFollower);
   }
+  housekeeping_.stop();
   auto idle = [this, done = std::move(done)]() mutable {
     sync_group_.when_idle(
         [this, done = std::move(done)]() mutable { close_logs(std::move(done)); });
@@ -410,6 +453,7 @@ void Shard::closed(Closing& closing) {
     if (synced) log.partition->mutable_log().synced(log.ticket);
   }
   housekeeping_.report_all();
+  for (Partition* partition : partitions()) sync_group_.forget(*partition);
   topics_.clear();
   closing.done(closing.first_error);
 }

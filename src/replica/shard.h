@@ -142,8 +142,15 @@ class Shard {
   std::unique_ptr<Partition> create(const Topic& topic, int32_t index,
                                     const metadata::Partition& state, bool is_new);
   std::optional<size_t> place(const log::TopicPartition& name, const Uuid& assigned, bool is_new);
-  void create_later(const Uuid& topic, int32_t index, const metadata::Partition& state);
+  /// After a while, when a full disk may have room again.
+  void create_later(const Uuid& topic, int32_t index, const metadata::Partition& state,
+                    bool is_new);
+  /// In one of the next turns.
+  void create_soon(const Uuid& topic, int32_t index, const metadata::Partition& state,
+                   bool is_new);
+  void post_creations();
   void create_waiting();
+  void tell_unplaced();
   std::unique_ptr<Partition> take_adopted(const Topic& topic, int32_t index);
   void remove(std::unique_ptr<Partition> partition);
   void dir_failed(size_t dir);
@@ -172,10 +179,19 @@ class Shard {
   Assign assign_;
   /// Where replicas that are not here yet should go, if they come: by name.
   std::map<log::TopicPartition, size_t> preferred_;
-  /// Replicas that a full disk kept from being created.
-  std::map<std::pair<Uuid, int32_t>, metadata::Partition> uncreated_;
+  struct Uncreated {
+    metadata::Partition state;
+    bool is_new;
+  };
+  using Uncreateds = std::map<std::pair<Uuid, int32_t>, Uncreated>;
+  Uncreateds create_soon_;
+  Uncreateds create_later_;  // a full disk kept them from being created
   io::TimerId create_timer_ = io::TimerId::kNone;
-  int unplaced_ = 0;  // since the last `apply`: in directories that are offline
+  bool create_posted_ = false;
+  int creations_left_ = 0;  // in this turn
+  /// False once this is gone: what is posted may come later.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  int unplaced_ = 0;  // not told yet: in directories that are offline
   bool turn_end_scheduled_ = false;
   bool closing_ = false;
 };

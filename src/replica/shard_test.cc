@@ -205,6 +205,42 @@ TEST_F(ShardTest, ADeletedFolderIsRenamedAndRemovedLater) {
   EXPECT_TRUE(node.disk().exists("/d0/t-0"));
 }
 
+TEST_F(ShardTest, ALargeTopicIsCreatedOverSeveralTurns) {
+  const Uuid doomed = create_topic("doomed", 1'000);
+  const Uuid id = create_topic("t", 150);
+  delete_topic(doomed);
+  const Uuid other = create_topic("other");
+  EXPECT_NE(shard().find(other, PartitionIndex(0)), nullptr);
+  ASSERT_TRUE(sim.run_until([&] { return shard().partitions().size() == 151; }, Millis(50)));
+  for (int i = 0; i < 150; i++) {
+    EXPECT_EQ(partition(id, i).check_leader(LeaderEpoch(0)), ErrorCode::kNone);
+  }
+  sim.run_for(Millis(50));
+  EXPECT_EQ(shard().partitions().size(), 151u);
+}
+
+TEST_F(ShardTest, AReplicaThatWaitsForItsTurnGetsItsNewestState) {
+  constexpr int kMany = 1'000;
+  const Uuid id = record_topic("t", kMany);
+  const metadata::Publication created = build();
+  record_leader(id, BrokerId(2), kMany - 1);
+  publish({created, build()});
+  ASSERT_TRUE(sim.run_until([&] { return shard().partitions().size() == kMany; }, Millis(50)));
+  EXPECT_EQ(partition(id, 0).check_leader(LeaderEpoch(0)), ErrorCode::kNone);
+  EXPECT_EQ(partition(id, kMany - 1).check_leader(LeaderEpoch(1)),
+            ErrorCode::kNotLeaderOrFollower);
+}
+
+TEST_F(ShardTest, RetentionDoesNotBeginWhileTheLogsClose) {
+  const Uuid id =
+      create_topic("t", 1, {{"segment.bytes", "1000"}, {"retention.bytes", "100"}});
+  for (int i = 0; i < 20; i++) produce(id);
+  sim.run_for(Millis(shard().settings().retention_check.value - 10));
+  sim.options().sync_us_min = sim.options().sync_us_max = 50'000;
+  close();
+  sim.run_for(Millis(200));
+}
+
 TEST_F(ShardTest, LosingLeadershipAnswersThoseWhoWait) {
   const Uuid id = create_topic("t");
   sim.run_for(Millis(50));

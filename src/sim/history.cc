@@ -72,6 +72,7 @@ void History::high_watermark(const Partition& at, int64_t offset, int64_t floor)
 void History::power_lost() {
   power_losses_++;
   for (auto& [partition, state] : partitions_) {
+    if (!state.first_lost_above) state.first_lost_above = state.high_watermark;
     for (auto& [offset, promise] : state.until_power_loss) {
       // It may come again at another offset only if it was never promised for ever.
       if (!state.promised.contains(offset)) places_.erase(promise.value);
@@ -80,6 +81,12 @@ void History::power_lost() {
     std::erase_if(state.last_acked,
                   [&](const auto& last) { return !state.promised.contains(last.second); });
   }
+}
+
+bool History::front_may_be_lost(const Partition& at) {
+  const State& state = partitions_[at];
+  return power_losses_ > 0 &&
+         state.first_lost_above.value_or(0) <= std::max(state.start_max, state.start_min);
 }
 
 void History::may_begin_at(const Partition& at, int64_t offset) {
@@ -117,7 +124,8 @@ void History::check_all(const Partition& at, int64_t start, int64_t end,
       fail(fmt::format("{}: it ends at {}, but the high watermark was {}", at.text(), end,
                        state.high_watermark));
     }
-    if (start < state.start_min || start > std::max(state.start_max, state.start_min)) {
+    const bool late = start > std::max(state.start_max, state.start_min);
+    if (start < state.start_min || (late && !front_may_be_lost(at))) {
       fail(fmt::format("{}: it begins at {}, not between {} and {}", at.text(), start,
                        state.start_min, state.start_max));
     }

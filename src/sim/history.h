@@ -47,7 +47,9 @@ class History {
   static constexpr int64_t kEverything = INT64_MAX;
   /// DeleteRecords was acknowledged: nothing below `offset` is ever seen again.
   void begins_at(const Partition& at, int64_t offset);
-  bool may_be_cut_in_front(const Partition& at) { return partitions_[at].start_max > 0; }
+  bool may_be_cut_in_front(const Partition& at) {
+    return partitions_[at].start_max > 0 || front_may_be_lost(at);
+  }
   /// A bit of the only replica was flipped in the batch at `offset`: what is promised of the
   /// partition from there on is void. Nobody may append to it any more.
   void rotted(const Partition& at, int64_t offset);
@@ -57,7 +59,7 @@ class History {
   void deleted(const std::string& topic);
   bool is_deleted(const std::string& topic) const { return deleted_.contains(topic); }
   /// `values` is all of a partition, by offset, which begins at `start` and ends at `end`. Between
-  /// segments a power loss may leave a gap of what nobody was promised.
+  /// segments, and in front, a power loss may leave a gap of what nobody was promised.
   void check_all(const Partition& at, int64_t start, int64_t end,
                  const std::map<int64_t, std::string>& values);
 
@@ -79,7 +81,12 @@ class History {
     int64_t start_min = 0;  // nothing below is there
     int64_t start_max = 0;  // everything from here on is there
     int64_t rotten_from = kEverything;
+    std::optional<int64_t> first_lost_above;  // the high watermark at the first power loss
   };
+
+  /// Whether a power loss may have taken segments from the front: names that were never durable,
+  /// while that of a later segment was. So nothing there was visible then.
+  bool front_may_be_lost(const Partition& at);
 
   void place(const Partition& at, int64_t offset, const std::string& value);
   void promise(const Partition& at, std::map<int64_t, Promise>& into, int64_t offset,

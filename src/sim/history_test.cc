@@ -50,6 +50,27 @@ TEST(History, NoticesARecordThatWasSeenAndChanged) {
   EXPECT_THAT(h.failure(), Optional(HasSubstr("p.0 was seen by a consumer, and now it is q.0")));
 }
 
+TEST(History, ALostFrontHidesNothingThatWasPromised) {
+  const auto begins_at_two = [](auto&& before_the_loss) {
+    History h;
+    before_the_loss(h);
+    h.power_lost();
+    h.acked(kP, 2, "p", "p.2", Acks::kAll);
+    h.high_watermark(kP, 3, 0);
+    h.check_all(kP, 2, 3, {{2, "p.2"}});
+    return h.failure();
+  };
+  EXPECT_EQ(begins_at_two([](History& h) { h.acked(kP, 0, "p", "p.0", Acks::kOne); }),
+            std::nullopt);
+  EXPECT_THAT(begins_at_two([](History& h) { h.acked(kP, 0, "p", "p.0", Acks::kAll); }),
+              Optional(HasSubstr("p.0 was acknowledged with acks=all, and is gone")));
+  EXPECT_THAT(begins_at_two([](History& h) { h.high_watermark(kP, 1, 0); }),
+              Optional(HasSubstr("it begins at 2")));
+  History kept_its_power;
+  kept_its_power.check_all(kP, 2, 2, {});
+  EXPECT_THAT(kept_its_power.failure(), Optional(HasSubstr("it begins at 2")));
+}
+
 TEST(History, NoticesDuplicates) {
   History h;
   h.acked(kP, 0, "p", "p.0", Acks::kAll);

@@ -29,6 +29,7 @@ import api_cases
 import broker as brokers
 import codec
 import frame_cases
+import probe
 import produce_cases
 
 EXPECTED = os.path.join(HERE, 'expected.txt')
@@ -69,22 +70,13 @@ class Link:
         self.socket.settimeout(wait_s)
         try:
             self.socket.sendall(frame)
-            return self._read(struct.unpack('>i', self._read(4))[0])
+            return probe.read_exactly(self.socket, struct.unpack('>i', probe.read_exactly(self.socket, 4))[0])
         except TimeoutError:
             self.close()
             return 'open'
         except OSError:
             self.close()
             return 'closed'
-
-    def _read(self, size):
-        data = b''
-        while len(data) < size:
-            piece = self.socket.recv(size - len(data))
-            if not piece:
-                raise ConnectionError('closed')
-            data += piece
-        return data
 
     def close(self):
         if self.socket is not None:

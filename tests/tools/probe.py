@@ -39,6 +39,17 @@ def string(text):
     return struct.pack('>h', len(raw)) + raw
 
 
+def read_exactly(connection, size):
+    """`size` bytes of a socket; ConnectionError if it is closed before."""
+    data = b''
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise ConnectionError('closed')
+        data += piece
+    return data
+
+
 class Connection:
     """One connection, one request at a time."""
 
@@ -51,20 +62,11 @@ class Connection:
         self.correlation += 1
         message = struct.pack('>hhi', api, version, self.correlation) + string('probe') + body
         self.socket.sendall(struct.pack('>i', len(message)) + message)
-        size = struct.unpack('>i', self._read(4))[0]
-        answer = self._read(size)
+        size = struct.unpack('>i', read_exactly(self.socket, 4))[0]
+        answer = read_exactly(self.socket, size)
         if struct.unpack('>i', answer[:4])[0] != self.correlation:
             raise ConnectionError('answer to another request')
         return answer[4:]
-
-    def _read(self, size):
-        data = b''
-        while len(data) < size:
-            piece = self.socket.recv(size - len(data))
-            if not piece:
-                raise ConnectionError('closed')
-            data += piece
-        return data
 
     def close(self):
         self.socket.close()

@@ -80,6 +80,10 @@ Result<std::vector<DirEntry>> LinuxDisk::list(const std::string& path) {
     }
     std::string_view name = e->d_name;
     if (name == "." || name == "..") continue;
+    if (e->d_type == DT_DIR) {
+      entries.push_back({.name = std::string(name), .is_directory = true});
+      continue;
+    }
     struct stat st{};
     if (::fstatat(::dirfd(directory.get()), e->d_name, &st, 0) != 0) {
       if (errno == ENOENT) continue;  // removed meanwhile

@@ -25,6 +25,12 @@ auto retry_eintr(F call) {
   }
 }
 
+/// A descriptor, or −1 and errno.
+int open_descriptor(const std::string& path, OpenMode mode, int extra_flags) {
+  const int flags = (mode == OpenMode::kRead ? O_RDONLY : O_RDWR) | O_CLOEXEC | extra_flags;
+  return retry_eintr([&] { return ::open(path.c_str(), flags, 0644); });
+}
+
 }  // namespace
 
 // ------------------------------------------------------------------------------------------------
@@ -33,33 +39,57 @@ auto retry_eintr(F call) {
 Result<std::shared_ptr<LinuxFile>> DescriptorTable::open(const std::string& path, OpenMode mode) {
   // Before the lock: if it fails, its destructor takes the lock itself.
   auto file = std::make_shared<LinuxFile>(shared_from_this(), path, mode);
+  const int create = mode == OpenMode::kCreate ? O_CREAT : 0;
+  std::shared_lock names(names_);
+  // The system call without the table's lock: loops that create many files at once meet there.
+  struct stat st{};
+  int fd = open_descriptor(path, mode, create);
+  const bool too_many = fd < 0 && (errno == EMFILE || errno == ENFILE);
+  int error = fd >= 0 ? (::fstat(fd, &st) != 0 ? errno : 0) : too_many ? 0 : errno;
   Lock lock(mutex_);
-  if (int e = attach(*file, mode == OpenMode::kCreate ? O_CREAT : 0)) return os_error(e, path);
+  if (error == 0 && fd >= 0) {
+    shrink(limit_ - 1);
+    error = take(*file, fd, st);
+  } else if (too_many) {
+    error = attach(*file, create);
+  } else if (fd >= 0) {
+    ::close(fd);
+  }
+  if (error != 0) return os_error(error, path);
   enter(*file);
   return file;
 }
 
 int DescriptorTable::attach(LinuxFile& file, int extra_flags) {
   shrink(limit_ - 1);
-  int flags = (file.mode_ == OpenMode::kRead ? O_RDONLY : O_RDWR) | O_CLOEXEC | extra_flags;
-  const char* path = file.current_path().c_str();
-  int fd = retry_eintr([&] { return ::open(path, flags, 0644); });
+  int fd = open_descriptor(file.current_path(), file.mode_, extra_flags);
   if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
     shrink(open_.size() / 2);
-    fd = retry_eintr([&] { return ::open(path, flags, 0644); });
+    fd = open_descriptor(file.current_path(), file.mode_, extra_flags);
   }
   if (fd < 0) return errno;
   struct stat st{};
-  int error = ::fstat(fd, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
-  bool first = file.inode_ == 0;
+  if (::fstat(fd, &st) != 0) {
+    const int error = errno;
+    ::close(fd);
+    return error;
+  }
+  return take(file, fd, st);
+}
+
+int DescriptorTable::take(LinuxFile& file, int fd, const struct stat& st) {
+  int error = S_ISDIR(st.st_mode) ? EISDIR : 0;
+  const bool first = file.inode_ == 0;
   // Somebody else replaced it under its name: what this file stood for is gone.
   if (!first && (st.st_ino != file.inode_ || st.st_dev != file.device_)) error = ESTALE;
   if (error != 0) {
     ::close(fd);
     return error;
   }
-  file.device_ = st.st_dev;
-  file.inode_ = st.st_ino;
+  if (first) {
+    file.device_ = st.st_dev;
+    file.inode_ = st.st_ino;
+  }
   file.fd_ = fd;
   file.place_ = open_.insert(open_.end(), &file);
   open_count_.store(open_.size(), std::memory_order_relaxed);
@@ -116,6 +146,7 @@ void DescriptorTable::move(LinuxFile& file, std::string path) {
 }
 
 Result<void> DescriptorTable::rename(const std::string& from, const std::string& to) {
+  std::unique_lock names(names_);
   Lock lock(mutex_);
   if (auto r = hold(to); !r) return r;
   if (::rename(from.c_str(), to.c_str()) != 0) {

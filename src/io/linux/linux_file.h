@@ -7,12 +7,14 @@
 // descriptor until the last reference goes.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <atomic>
 #include <list>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 
 #include "io/io.h"
@@ -42,6 +44,8 @@ class DescriptorTable : public std::enable_shared_from_this<DescriptorTable> {
   /// Opens the file's descriptor by its current path, after closing idle ones if there are too
   /// many. 0 or an errno.
   int attach(LinuxFile& file, int extra_flags);
+  /// The file has this descriptor from now on, unless it is another file's. 0 or an errno.
+  int take(LinuxFile& file, int fd, const struct stat& st);
   /// Closes idle descriptors until `most` are open or all are in use.
   void shrink(size_t most);
   /// Gives the live files at `path` a descriptor that stays.
@@ -51,7 +55,9 @@ class DescriptorTable : public std::enable_shared_from_this<DescriptorTable> {
   void leave(LinuxFile& file);
 
   const size_t limit_;
-  std::mutex mutex_;
+  /// Shared while a file gets its name in the table, whole while names change.
+  std::shared_mutex names_;
+  std::mutex mutex_;  // after `names_`
   std::multimap<std::string_view, LinuxFile*> by_path_;
   std::list<LinuxFile*> open_;  // the hand of the clock is at the front
   std::atomic<size_t> open_count_{0};
@@ -70,6 +76,9 @@ class LinuxFile : public File {
   Result<uint64_t> size() override;
   Result<void> truncate(uint64_t size) override;
   Result<void> sync() override;
+
+  /// The file system it lies on. Any thread: it never changes.
+  dev_t device() const { return device_; }
 
   /// The descriptor, open as long as this lives. `fd` is −errno if it cannot be opened.
   class Use {

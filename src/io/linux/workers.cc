@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "io/linux/errors.h"
+#include "io/linux/linux_file.h"
 
 namespace odradek::io {
 namespace {
@@ -17,6 +18,7 @@ int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().co
 /// The file system that a file to be synced lies on. A file that is gone from its name (renamed, a
 /// removed directory) counts as one of the directory's own.
 dev_t device_of(const File& file, dev_t own) {
+  if (const auto* open = dynamic_cast<const LinuxFile*>(&file)) return open->device();
   struct stat st{};
   return ::stat(file.path().c_str(), &st) == 0 ? st.st_dev : own;
 }

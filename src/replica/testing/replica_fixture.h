@@ -144,22 +144,31 @@ class ReplicaNode {
     ASSERT_TRUE(builder_.apply(metadata::Record::of(message, version)));
   }
   /// Publishes what the records have changed and waits until every shard has it.
-  void publish() {
-    const metadata::Publication p = builder_.build();
+  void publish() { publish(build()); }
+  metadata::Publication build() {
+    metadata::Publication p = builder_.build();
     image = p.image;
-    publish(p);
+    return p;
   }
-  void publish(const metadata::Publication& p) {
+  void publish(const metadata::Publication& p) { publish(std::vector{p}); }
+  /// The shards get all of them in one turn.
+  void publish(const std::vector<metadata::Publication>& all) {
     size_t applied = 0;
     for (auto& s : shards) {
       s->loop().post([&] {
-        s->apply(p);
+        for (const metadata::Publication& p : all) s->apply(p);
         applied++;
       });
     }
     ASSERT_TRUE(sim.run_until([&] { return applied == shards.size(); }, Millis(60'000)));
   }
   Uuid create_topic(const std::string& name, int partitions = 1,
+                    std::vector<std::pair<std::string, std::string>> configs = {}) {
+    const Uuid id = record_topic(name, partitions, std::move(configs));
+    publish();
+    return id;
+  }
+  Uuid record_topic(const std::string& name, int partitions = 1,
                     std::vector<std::pair<std::string, std::string>> configs = {}) {
     const Uuid id{77, ++next_topic_};
     record(wire::TopicRecord{.name = name, .topic_id = id}, 0);
@@ -176,7 +185,6 @@ class ReplicaNode {
       p.partition_epoch = 0;
       record(p, 0);
     }
-    publish();
     return id;
   }
   void set_config(const std::string& topic, const std::string& key, const std::string& value) {
@@ -190,12 +198,15 @@ class ReplicaNode {
   }
   /// A new leader (epoch + 1).
   void set_leader(const Uuid& id, BrokerId leader) {
+    record_leader(id, leader, 0);
+    publish();
+  }
+  void record_leader(const Uuid& id, BrokerId leader, int32_t index) {
     wire::PartitionChangeRecord change;
-    change.partition_id = 0;
+    change.partition_id = index;
     change.topic_id = id;
     change.leader = leader.value;
     record(change, 0);
-    publish();
   }
 
   // ---- doing

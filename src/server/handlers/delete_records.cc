@@ -32,7 +32,7 @@ void delete_here(replica::Shard& shard, Item& item) {
 }
 
 /// What was deleted does not come back, whatever happens after the answer.
-io::Task<void> saved(Request& request, const Scoped<Item>& items) {
+io::Task<void> saved(Request& request, Scoped<Item>& items) {
   io::Loop& loop = request.services().loop;
   replica::LogDirs& dirs = request.services().shards.front()->dirs();
   for (replica::Shard* shard : request.services().shards) {
@@ -47,6 +47,13 @@ io::Task<void> saved(Request& request, const Scoped<Item>& items) {
                         [&done] { done.complete(true); });
       });
       co_await done;
+      if (!dirs.offline(dir)) continue;
+      // Whether it was saved before is not known.
+      for (Item& item : items) {
+        if (!here(item)) continue;
+        item.refuse(ErrorCode::kKafkaStorageError);
+        item.low_watermark = kNoOffset;
+      }
     }
   }
 }

@@ -571,6 +571,15 @@ TEST_P(PartitionHandlers, DeleteRecords) {
   EXPECT_EQ(fetch({{.id = id, .from = 0}}).partitions.at(0).error,
             code(ErrorCode::kOffsetOutOfRange));
   EXPECT_EQ(remove(-1).low_watermark, 3);
+  // What cannot be saved may come back.
+  produce("t", id, make_batch());
+  replicas.node.disk().set_fault([](sim::DiskOp op, const std::string& path) {
+    const bool hit = op == sim::DiskOp::kRename && path.find("log-start") != std::string::npos;
+    return hit ? std::optional(Error{Errc::kIo, path + ": Input/output error"}) : std::nullopt;
+  });
+  const auto unsaved = remove(4);
+  EXPECT_EQ(unsaved.error_code, code(ErrorCode::kKafkaStorageError));
+  EXPECT_EQ(unsaved.low_watermark, -1);
 }
 
 TEST_P(PartitionHandlers, DescribeProducersAndLogDirs) {
