@@ -277,8 +277,14 @@ class Log {
   /// Moves the log start offset up to `offset` (DeleteRecords, a raft snapshot, a follower of such
   /// a leader). Segments go with the next retention. True if it moved.
   Result<bool> advance_start(Offset offset);
-  /// Removes whole segments below the log start offset and, with the delete policy, those that
-  /// break retention.ms or retention.bytes. Never at or above the high watermark.
+  /// With the delete policy, moves the log start offset above the segments that break retention.ms
+  /// or retention.bytes, but not above the high watermark. True if it moved.
+  Result<bool> expire(WallMs now, Offset high_watermark);
+  /// Removes whole segments below the log start offset and below `limit`: what was saved of it
+  /// (after a power loss some files of many may be back, and only the log start offset tells that
+  /// they do not count), not above the high watermark.
+  Result<Removed> remove_expired(Offset limit);
+  /// Both.
   Result<Removed> apply_retention(WallMs now, Offset high_watermark);
   /// Removes everything at and above `offset`. True if there was something. The owner writes
   /// recovery-point-offset-checkpoint before it appends again: what follows is not on the device.

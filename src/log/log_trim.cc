@@ -134,44 +134,48 @@ Result<bool> Log::advance_start(Offset offset) {
   return true;
 }
 
-Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
+Result<bool> Log::expire(WallMs now, Offset high_watermark) {
   Impl& i = *impl_;
-  ODRADEK_CHECK(!i.replacing);
   if (auto r = i.usable(); !r) return std::unexpected(r.error());
   i.now = now;
   const LogConfig& config = i.context.config;
+  if (!config.delete_policy) return false;
   uint64_t excess = 0;
-  if (config.delete_policy && config.retention_bytes >= 0 &&
-      i.log_bytes > static_cast<uint64_t>(config.retention_bytes)) {
+  if (config.retention_bytes >= 0 && i.log_bytes > static_cast<uint64_t>(config.retention_bytes)) {
     excess = i.log_bytes - static_cast<uint64_t>(config.retention_bytes);
   }
-  // Whole segments from the front, as long as one of the three rules asks for it.
+  // Whole segments from the front, as long as one of the rules asks for it.
   size_t count = 0;
   for (; count < i.segments.size(); count++) {
     Segment& segment = *i.segments[count];
-    bool last = count + 1 == i.segments.size();
-    Offset upper = last ? i.end : i.segments[count + 1]->base();
+    const bool last = count + 1 == i.segments.size();
+    const Offset upper = last ? i.end : i.segments[count + 1]->base();
     if (upper > high_watermark || (last && segment.size() == 0)) break;
-    bool remove = !last && upper <= i.start;
-    if (config.delete_policy) {
-      if (!remove && excess >= segment.size() && excess > 0) remove = true;
-      if (!remove && config.retention_ms.value >= 0) {
-        auto age = segment.age_timestamp();
-        if (!age) return std::unexpected(age.error());
-        remove = now - *age > config.retention_ms.value;
-      }
+    bool remove = (!last && upper <= i.start) || (excess >= segment.size() && excess > 0);
+    if (!remove && config.retention_ms.value >= 0) {
+      auto age = segment.age_timestamp();
+      if (!age) return std::unexpected(age.error());
+      remove = now - *age > config.retention_ms.value;
     }
     if (!remove) break;
     excess -= std::min(excess, segment.size());
   }
-  if (count == 0) return Removed{};
+  if (count == 0) return false;
   if (count == i.segments.size()) {
     if (auto r = i.roll_to(i.end); !r) return std::unexpected(r.error());
   }
-  Offset new_front = i.segments[count]->base();
-  if (new_front > i.start) {
-    if (auto r = advance_start(new_front); !r) return std::unexpected(r.error());
-  }
+  return advance_start(i.segments[count]->base());
+}
+
+Result<Removed> Log::remove_expired(Offset limit) {
+  Impl& i = *impl_;
+  ODRADEK_CHECK(!i.replacing);
+  if (auto r = i.usable(); !r) return std::unexpected(r.error());
+  limit = std::min(i.start, limit);
+  size_t count = 0;
+  while (count + 1 < i.segments.size() && i.segments[count + 1]->base() <= limit) count++;
+  if (count == 0) return Removed{};
+  const Offset new_front = i.segments[count]->base();
   // What the producers did is in that snapshot only, once the batches are gone.
   if (i.producers.size() > 0 && new_front >= i.durable_end) {
     auto snapshot =
@@ -183,10 +187,15 @@ Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
       }
     }
   }
-  uint64_t before = i.log_bytes;
+  const uint64_t before = i.log_bytes;
   if (auto r = i.drop_segments(0, count); !r) return std::unexpected(r.error());
   if (auto r = i.drop_snapshots(Offset(0), new_front); !r) return std::unexpected(r.error());
   return Removed{.segments = static_cast<int>(count), .bytes = before - i.log_bytes};
+}
+
+Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
+  if (auto r = expire(now, high_watermark); !r) return std::unexpected(r.error());
+  return remove_expired(high_watermark);
 }
 
 // ---- truncation

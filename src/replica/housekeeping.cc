@@ -47,6 +47,7 @@ Housekeeping::~Housekeeping() {
 }
 
 void Housekeeping::stop() {
+  stopped_ = true;
   for (io::TimerId* timer : {&flush_timer_, &retention_timer_, &producers_timer_}) {
     timers_.cancel(std::exchange(*timer, io::TimerId::kNone));
   }
@@ -117,17 +118,63 @@ void Housekeeping::report_all() {
 
 void Housekeeping::retention() {
   retention_timer_ = timers_.start(shard_.settings().retention_check, [this] { retention(); });
-  for (Partition* partition : shard_.partitions()) retain(*partition);
+  Unsaved unsaved;
+  for (Partition* partition : shard_.partitions()) expire(*partition, unsaved);
+  save_starts(std::move(unsaved));
 }
 
 void Housekeeping::retain(Partition& partition) {
+  Unsaved unsaved;
+  expire(partition, unsaved);
+  save_starts(std::move(unsaved));
+}
+
+void Housekeeping::expire(Partition& partition, Unsaved& unsaved) {
   // While a log is being cleaned, its segments stay; its turn comes at the end of that.
   if (partition.offline() || partition.cleaning_) return;
-  const Offset start = partition.log_start();
+  Result<bool> moved =
+      partition.log_->expire(shard_.loop().clock().wall(), partition.high_watermark());
+  if (!moved) {
+    (void)partition.disk_failed(moved.error());
+    return;
+  }
+  if (*moved) changed(partition, CheckpointKind::kLogStart);
+  // A segment may have been rolled to be removed.
+  if (partition.log_->unsynced() && partition.settings().synced()) shard_.sync_soon(partition);
+  if (partition.saved_start_ >= partition.log_start() || shard_.dirs().full(partition.dir())) {
+    return remove_expired(partition, partition.log_start());
+  }
+  unsaved[partition.dir()].push_back(
+      {partition.topic().id, partition.index(), partition.log_start()});
+}
+
+void Housekeeping::save_starts(Unsaved unsaved) {
+  if (unsaved.empty()) return;
+  report_now(CheckpointKind::kLogStart);
+  for (auto& [dir, starts] : unsaved) {
+    shard_.dirs().when_saved(
+        dir, CheckpointKind::kLogStart, shard_.loop(),
+        [this, alive = std::weak_ptr(alive_), at = dir, saved = std::move(starts)] {
+          if (!alive.expired()) starts_saved(at, saved);
+        });
+  }
+}
+
+void Housekeeping::starts_saved(size_t dir, const std::vector<Start>& starts) {
+  if (stopped_ || shard_.dirs().offline(dir)) return;
+  for (const Start& start : starts) {
+    Partition* partition = shard_.find(start.topic, start.index);
+    if (partition == nullptr || partition->dir() != dir || partition->offline()) continue;
+    partition->saved_start_ = std::max(partition->saved_start_, start.offset);
+    if (!partition->cleaning_) remove_expired(*partition, partition->saved_start_);
+  }
+}
+
+void Housekeeping::remove_expired(Partition& partition, Offset limit) {
   Result<log::Removed> removed =
-      partition.log_->apply_retention(shard_.loop().clock().wall(), partition.high_watermark());
+      partition.log_->remove_expired(std::min(limit, partition.high_watermark()));
   if (!removed) {
-    partition.disk_failed(removed.error());
+    (void)partition.disk_failed(removed.error());
     return;
   }
   if (removed->segments > 0) {
@@ -135,11 +182,9 @@ void Housekeeping::retain(Partition& partition) {
                  partition.name().to_string(), removed->segments, removed->bytes,
                  partition.log_start().value);
   }
-  if (partition.log_start() != start) changed(partition, CheckpointKind::kLogStart);
   for (std::string& path : partition.log_->take_doomed()) {
     remove_later(std::move(path), Kind::kFile, partition.settings().log.file_delete_delay);
   }
-  // A segment may have been rolled to be removed.
   if (partition.log_->unsynced() && partition.settings().synced()) shard_.sync_soon(partition);
 }
 

@@ -6,11 +6,13 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/logger.h"
+#include "base/uuid.h"
 #include "io/io.h"
 #include "log/log_dir.h"
 
@@ -60,8 +62,22 @@ class Housekeeping {
   };
   static constexpr size_t kKinds = 3;  // without that of the cleaner (cleaning.h)
 
+  /// Where a log begins.
+  struct Start {
+    Uuid topic;
+    PartitionIndex index;
+    Offset offset;
+  };
+  using Unsaved = std::map<size_t, std::vector<Start>>;  // by directory
+
   void report(log::CheckpointKind kind);
   void retention();
+  /// Moves the log start offset. Segments go at once only if the checkpoint has it already, or if
+  /// the disk is full and room comes first; the others' starts are added to `unsaved`.
+  void expire(Partition& partition, Unsaved& unsaved);
+  void save_starts(Unsaved unsaved);
+  void starts_saved(size_t dir, const std::vector<Start>& starts);
+  void remove_expired(Partition& partition, Offset limit);
   void expire_producers();
   void flush_due();
   void arm_flush();
@@ -80,6 +96,8 @@ class Housekeeping {
   io::TimerId removal_timer_ = io::TimerId::kNone;
   io::TimerId retention_timer_ = io::TimerId::kNone;
   io::TimerId producers_timer_ = io::TimerId::kNone;
+  bool stopped_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // what waits for a file may be late
 };
 
 }  // namespace odradek::replica

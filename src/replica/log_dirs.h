@@ -95,6 +95,8 @@ class LogDirs {
   }
   /// Why an append was refused, for a client.
   std::string full_message(size_t index) const;
+  /// As of the last look.
+  bool full(size_t index) const { return slots_[index]->full.load(); }
 
   /// Before the loops run: who wants to hear of failures (one for each shard).
   void subscribe(io::Loop& loop, OnOffline on_offline);

@@ -27,7 +27,8 @@ Partition::Partition(Shard& shard, std::shared_ptr<const TopicInfo> topic, size_
       dir_(dir),
       log_(std::move(log)),
       high_watermark_(std::clamp(high_watermark, log_->start(), log_->end())),
-      segments_(log_->segment_count()) {}
+      segments_(log_->segment_count()),
+      saved_start_(log_->start()) {}
 
 Partition::~Partition() {
   // Who still waits (the node ends without a clean stop) is left alone, but not with a dead link.
@@ -346,6 +347,7 @@ void Partition::set_offline() {
 std::unique_ptr<log::Log> Partition::replace_log(std::unique_ptr<log::Log> log, size_t dir) {
   ODRADEK_CHECK(log->end() == log_->end());
   dir_ = dir;
+  saved_start_ = Offset(0);  // in that directory's checkpoint
   segments_ = log->segment_count();
   return std::exchange(log_, std::move(log));
 }

@@ -212,6 +212,7 @@ class Partition {
   bool flush_waits_ = false;    // in the list of flush.ms
   MonoNs flush_at_{0};          // when it is due there
   uint8_t checkpoint_due_ = 0;  // bit per CheckpointKind: in the list of changes
+  Offset saved_start_;          // what the checkpoint says, at least: removed is only what is below
 };
 
 }  // namespace odradek::replica

@@ -227,18 +227,35 @@ TEST_F(ShardTest, AReplicaThatWaitsForItsTurnGetsItsNewestState) {
   publish({created, build()});
   ASSERT_TRUE(sim.run_until([&] { return shard().partitions().size() == kMany; }, Millis(50)));
   EXPECT_EQ(partition(id, 0).check_leader(LeaderEpoch(0)), ErrorCode::kNone);
-  EXPECT_EQ(partition(id, kMany - 1).check_leader(LeaderEpoch(1)),
-            ErrorCode::kNotLeaderOrFollower);
+  EXPECT_EQ(partition(id, kMany - 1).check_leader(LeaderEpoch(1)), ErrorCode::kNotLeaderOrFollower);
 }
 
 TEST_F(ShardTest, RetentionDoesNotBeginWhileTheLogsClose) {
-  const Uuid id =
-      create_topic("t", 1, {{"segment.bytes", "1000"}, {"retention.bytes", "100"}});
+  const Uuid id = create_topic("t", 1, {{"segment.bytes", "1000"}, {"retention.bytes", "100"}});
   for (int i = 0; i < 20; i++) produce(id);
   sim.run_for(Millis(shard().settings().retention_check.value - 10));
   sim.options().sync_us_min = sim.options().sync_us_max = 50'000;
   close();
   sim.run_for(Millis(200));
+}
+
+TEST_F(ShardTest, SegmentsGoOnceTheLogStartOffsetIsSaved) {
+  const Uuid id = create_topic("t", 1, {{"segment.bytes", "1000"}, {"retention.bytes", "100"}});
+  for (int i = 0; i < 20; i++) produce(id);
+  bool full = true;
+  node.disk().set_fault([&](sim::DiskOp op, const std::string& path) {
+    const bool hit =
+        full && op == sim::DiskOp::kRename && path.find("log-start") != std::string::npos;
+    return hit ? std::optional(Error{Errc::kNoSpace, path + ": no space"}) : std::nullopt;
+  });
+  const int segments = partition(id).log().segment_count();
+  ASSERT_GT(segments, 1);
+  sim.run_for(Millis(shard().settings().retention_check.value + 100));
+  EXPECT_GT(partition(id).log_start(), Offset(0));
+  EXPECT_GE(partition(id).log().segment_count(), segments);
+  full = false;
+  sim.run_for(Millis(10'000));  // the checkpoint is tried again
+  EXPECT_EQ(partition(id).log().segment_count(), 1);
 }
 
 TEST_F(ShardTest, LosingLeadershipAnswersThoseWhoWait) {

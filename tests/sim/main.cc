@@ -1,5 +1,5 @@
-// odradek_sim [--seed N] [--seeds M] [--jobs J] [--verbose]: runs the scenarios of src/sim for M seeds
-// from N on, J at a time.
+// odradek_sim [--seed N] [--seeds M] [--jobs J] [--verbose]: runs the scenarios of src/sim for M
+// seeds from N on, J at a time.
 //
 // Prints a line for each failing seed with its reason and the node's last log lines, and at the end
 // `passed, failed`. A failure replays with `--seed` and the seed that was printed.
@@ -37,8 +37,9 @@ bool parse(int argc, char** argv, Arguments& arguments) {
       arguments.verbose = true;
     } else if (i + 1 < argc && (name == "--seed" || name == "--seeds" || name == "--jobs")) {
       const uint64_t value = std::strtoull(argv[++i], nullptr, 10);
-      (name == "--seed" ? arguments.seed : name == "--seeds" ? arguments.seeds : arguments.jobs) =
-          value;
+      (name == "--seed"    ? arguments.seed
+       : name == "--seeds" ? arguments.seeds
+                           : arguments.jobs) = value;
     } else {
       return false;
     }
