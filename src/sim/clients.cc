@@ -505,15 +505,24 @@ io::Task<void> read_everything(ClientWorld& world, bool& finished) {
         content[at][offset] = std::move(value);
       };
   Positions positions;
+  // Where rot has cut what lies behind the last record of a compacted log, no position moves up to
+  // the high watermark: so many empty answers (others may have filled some) are its end.
+  constexpr int kEmptyMax = 50;
+  std::map<History::Partition, int> empty;
   for (bool all = false; !all && !world.history.failure();) {
+    const Positions before = positions;
     const Fetched fetched = co_await fetch(world, client, positions, each);
     all = fetched.ok;
     for (const KnownTopic& topic : world.topics) {
       for (int32_t i = 0; i < topic.partitions; i++) {
-        auto hw = fetched.high_watermarks.find({topic.name, i});
-        if (positions[{topic.name, i}] >= world.history.rotten_from({topic.name, i})) continue;
-        all =
-            all && hw != fetched.high_watermarks.end() && positions[{topic.name, i}] >= hw->second;
+        const History::Partition at{topic.name, i};
+        auto hw = fetched.high_watermarks.find(at);
+        if (positions[at] >= world.history.rotten_from(at)) continue;
+        const auto old = before.find(at);
+        const bool moved = old == before.end() || old->second != positions[at];
+        empty[at] = moved ? 0 : empty[at] + 1;
+        if (world.history.rotten(at) && empty[at] > kEmptyMax) continue;
+        all = all && hw != fetched.high_watermarks.end() && positions[at] >= hw->second;
       }
     }
     if (!fetched.ok) co_await world.loop.sleep(kRetryPause);
