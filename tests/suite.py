@@ -48,6 +48,7 @@ def steps(mode):
         yield 'fuzz', [sys.executable, '-B', 'tests/fuzz/run.py', '--seconds', '30', '--jobs', '4'], 600
         yield 'bad input', [sys.executable, '-B', 'tests/bad_input/bad_input.py'], 300
         yield 'cli', ['bash', 'tests/cli/run.sh'], 300
+        yield 'counts', ['bash', 'bench/counts.sh'], 240
         yield 'compat', ['bash', 'tests/compat/run.sh'], 1500
         yield 'dirs', ['bash', 'tests/dirs/run.sh'], 300
         yield 'crash', ['bash', 'tests/crash/run.sh', '--rounds', '3'], 600
