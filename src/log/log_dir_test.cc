@@ -120,7 +120,10 @@ TEST(Checkpoints, KafkasBytes) {
   std::string epochs = "0\n3\n0 0\n4 1000\n5 1500\n";
   EXPECT_EQ(epoch_checkpoint_text(parse_epoch_checkpoint(epochs).value()), epochs);
   std::string metadata = "version: 0\ntopic_id: ASNFZ4mrze-Imaq7zN3u_w";
-  EXPECT_EQ(partition_metadata_text(parse_partition_metadata(metadata).value()), metadata);
+  Uuid id = parse_partition_metadata(metadata).value();
+  EXPECT_EQ(partition_metadata_text(id), metadata);
+  EXPECT_EQ(parse_partition_metadata("version: 1\ntopic_id: ASNFZ4mrze-Imaq7zN3u_w").value(), id);
+  EXPECT_EQ(parse_partition_metadata("verrion:  0\n_: ASNFZ4mrze-Imaq7zN3u_w\nmore").value(), id);
 }
 
 TEST(Checkpoints, BadOnesAreRefused) {
@@ -130,7 +133,9 @@ TEST(Checkpoints, BadOnesAreRefused) {
     EXPECT_FALSE(parse_offset_checkpoint(text)) << text;
   }
   EXPECT_FALSE(parse_epoch_checkpoint("0\n1\n-1 0\n"));
-  EXPECT_FALSE(parse_partition_metadata("version: 1\ntopic_id: ASNFZ4mrze-Imaq7zN3u_w"));
+  EXPECT_FALSE(parse_partition_metadata("version: -1\ntopic_id: ASNFZ4mrze-Imaq7zN3u_w"));
+  EXPECT_FALSE(parse_partition_metadata("version: 0x\ntopic_id: ASNFZ4mrze-Imaq7zN3u_w"));
+  EXPECT_FALSE(parse_partition_metadata("version:0\ntopic_id: ASNFZ4mrze-Imaq7zN3u_w"));
   EXPECT_FALSE(parse_partition_metadata("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA"));
   EXPECT_FALSE(parse_partition_metadata("version: 0"));
   sim::MemoryDisk disk;

@@ -196,17 +196,31 @@ std::string epoch_checkpoint_text(const std::vector<EpochEntry>& epochs) {
 
 // ---- partition.metadata
 
+namespace {
+
+/// What stands behind the first ':' and its white space; nothing without both.
+std::string_view value_of_line(std::string_view line) {
+  size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return {};
+  std::string_view rest = line.substr(colon + 1);
+  size_t from = rest.find_first_not_of(" \t\f\v");
+  return from == std::string_view::npos || from == 0 ? std::string_view{} : rest.substr(from);
+}
+
+}  // namespace
+
+// As Apache reads it: the first two lines by their order, whatever the words before the colon, and
+// any version from 0 on.
 Result<Uuid> parse_partition_metadata(std::string_view text) {
-  constexpr std::string_view kVersion = "version: ";
-  constexpr std::string_view kTopicId = "topic_id: ";
   auto lines = lines_of(text);
-  if (lines.size() != 2 || !lines[0].starts_with(kVersion) || !lines[1].starts_with(kTopicId)) {
-    return fail(Errc::kCorrupt, "malformed partition metadata");
-  }
-  if (lines[0].substr(kVersion.size()) != "0") {
+  std::string_view version = lines.empty() ? std::string_view{} : value_of_line(lines[0]);
+  std::string_view topic_id = lines.size() < 2 ? std::string_view{} : value_of_line(lines[1]);
+  auto number = parse_number<int32_t>(version);
+  if (!number || topic_id.empty()) return fail(Errc::kCorrupt, "malformed partition metadata");
+  if (*number < 0) {
     return fail(Errc::kUnsupported, fmt::format("unknown version in \"{}\"", lines[0]));
   }
-  auto id = Uuid::parse(lines[1].substr(kTopicId.size()));
+  auto id = Uuid::parse(topic_id);
   if (!id || id->is_zero()) {
     return fail(Errc::kCorrupt, fmt::format("not a topic id: \"{}\"", lines[1]));
   }
