@@ -58,8 +58,8 @@ class Random {
 // disk
 
 /// An open file. Positioned access only; no file pointer. Used from one thread at a time, but
-/// `sync` (called on a SyncQueue's thread) may overlap with reads and writes. Closed when the last
-/// reference goes.
+/// `sync` and `read` on a SyncQueue's thread may overlap with reads and writes. Closed when the
+/// last reference goes.
 class File : public ByteSource, public std::enable_shared_from_this<File> {
  public:
   virtual const std::string& path() const = 0;
@@ -128,14 +128,73 @@ class Disk {
 
 class Loop;
 
-/// The sync thread of one log directory. Jobs run one after another; each makes its files durable
-/// (one by one, or with everything else on their file system if that is cheaper) and then posts
-/// `done` with the first error to `reply_to`. Call from any loop.
+/// Bytes that were appended to the end of a file; all before them are durable, there or in a
+/// write-ahead file.
+struct Appended {
+  std::shared_ptr<File> file;
+  uint64_t from = 0;  // positions in the file
+  uint64_t to = 0;
+  // What they belong to: the queue does not look at it, the write-ahead file keeps it.
+  Uuid topic;
+  PartitionIndex partition{0};
+  Offset base{0};    // of the segment
+  Offset before{0};  // log end offset in front of these bytes
+  uint32_t crc = 0;  // of the batch in front of them
+};
+
+/// What a job wants of the write-ahead file, beside its bytes being durable.
+enum class AheadOrder : uint8_t {
+  kNone,
+  kBegin,    // nothing of an earlier run is needed any more; from now on it may be used
+  kNextLap,  // what it holds is to get into the files themselves soon
+  kForget,   // files were cut: what it holds must never come back
+};
+
+struct SyncJob {
+  std::vector<std::shared_ptr<File>> files;
+  std::vector<Appended> appended;
+  AheadOrder order = AheadOrder::kNone;
+};
+
+/// Where the appended bytes of a round are durable.
+struct Synced {
+  uint64_t lap = 0;      // in this lap of the write-ahead files; 0: in their files
+  uint64_t flushed = 0;  // laps up to this one are in the files, too
+};
+
+/// The write-ahead files of one log directory: they take copies of small appends to many files, so
+/// that one sync makes all of them durable. In laps: a lap is over when it is large, and its bytes
+/// are then made durable where they belong while the next lap is written. Implemented by `log`,
+/// used by the directory's SyncQueue on its thread.
+class WriteAhead {
+ public:
+  virtual ~WriteAhead() = default;
+  virtual Result<void> begin() = 0;
+  /// Is it worth it for these, and is there room?
+  virtual bool takes(const std::vector<Appended>& round) = 0;
+  /// Copies and syncs. Returns the lap; kNoSpace: nothing was promised, sync the files.
+  virtual Result<uint64_t> write(const std::vector<Appended>& round) = 0;
+  virtual void next_lap() = 0;
+  /// The files of a lap that is over, to be synced on another thread; none: no such lap, or that
+  /// is under way. Then comes `flushed`.
+  virtual std::vector<std::shared_ptr<File>> over() = 0;
+  virtual void flushed(const Result<void>& result) = 0;
+  virtual uint64_t flushed_lap() const = 0;
+  /// Files whose bytes are in laps that are not flushed.
+  virtual std::vector<std::shared_ptr<File>> unflushed() = 0;
+  /// They have been synced: nothing that the laps hold is needed, or may come back.
+  virtual Result<void> forget() = 0;
+};
+
+/// The sync thread of one log directory. Jobs run in rounds, one after another; a round makes what
+/// its jobs name durable (one by one, with everything else on their file system if that is
+/// cheaper, or by way of the write-ahead file) and then posts `done` with the first error to
+/// `reply_to`. Call from any loop.
 class SyncQueue {
  public:
   virtual ~SyncQueue() = default;
-  using Done = std::move_only_function<void(Result<void>)>;
-  virtual void submit(std::vector<std::shared_ptr<File>> files, Loop& reply_to, Done done) = 0;
+  using Done = std::move_only_function<void(Result<Synced>)>;
+  virtual void submit(SyncJob job, Loop& reply_to, Done done) = 0;
 };
 
 // -----------------------------------------------------------------------------------------------
@@ -271,7 +330,8 @@ class Io {
   virtual int loop_count() const = 0;
   virtual Loop& loop(int index) = 0;
   /// A sync thread for one log directory; make it before anything is written there.
-  virtual std::unique_ptr<SyncQueue> make_sync_queue(const std::string& directory) = 0;
+  virtual std::unique_ptr<SyncQueue> make_sync_queue(
+      const std::string& directory, std::shared_ptr<WriteAhead> ahead = nullptr) = 0;
   /// Runs `work` on a file thread (deleting large files, recovery, cold reads), then posts `done`
   /// to `reply_to`.
   virtual void background(Callback work, Loop& reply_to, Callback done) = 0;

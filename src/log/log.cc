@@ -65,8 +65,9 @@ int Log::segment_count() const { return static_cast<int>(impl_->segments.size())
 
 Offset Log::recovery_point() const {
   auto unsaved = impl_->epochs.unsaved_from();
-  return unsaved ? std::min(*unsaved, impl_->durable_end) : impl_->durable_end;
+  return unsaved ? std::min(*unsaved, impl_->flushed_end) : impl_->flushed_end;
 }
+bool Log::ahead() const { return !impl_->in_laps.empty(); }
 
 // ---- append
 
@@ -171,7 +172,8 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
     return std::unexpected(r.error());
   }
   touched = true;
-  data_unsynced = true;
+  if (!tail && last_crc) tail = Tail{position, end, *last_crc};
+  if (!tail) data_unsynced = true;
   if (names_suspect) mark_suspects_unsynced();
   log_bytes += batches.size();
   end = last + int64_t{1};
@@ -181,6 +183,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
       epochs.assign(batch.leader_epoch(), batch.base_offset());
     }
     recent.add(BatchAt{position + at, batch.size(), batch.base_offset(), batch.last_offset()});
+    last_crc = batch.crc();
     at += batch.size();
   }
   for (const AbortedEntry& aborted : producers.commit()) {
@@ -205,7 +208,8 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
 
 bool Log::unsynced() const {
   const Impl& i = *impl_;
-  return i.data_unsynced || i.folder_unsynced || i.parent_unsynced || !i.unsynced_files.empty();
+  return i.data_unsynced || i.tail || i.folder_unsynced || i.parent_unsynced ||
+         !i.unsynced_files.empty();
 }
 
 // The file may be renamed before its content is durable: if a power loss takes it, recovery finds
@@ -222,6 +226,16 @@ Result<void> Log::Impl::write_epochs() {
   return {};
 }
 
+io::SyncJob job_of(SyncTicket& ticket) {
+  io::SyncJob job{.files = std::move(ticket.files), .appended = {}};
+  if (ticket.appended) {
+    job.appended.push_back(*ticket.appended);
+    ticket.appended->file.reset();
+  }
+  if (ticket.cut) job.order = io::AheadOrder::kForget;
+  return job;
+}
+
 SyncTicket Log::take_unsynced() {
   Impl& i = *impl_;
   if (i.epochs.unsaved_from() && i.epoch_version_written != i.epochs.version()) {
@@ -230,14 +244,28 @@ SyncTicket Log::take_unsynced() {
     }
   }
   SyncTicket ticket{.files = std::move(i.unsynced_files),
+                    .appended = {},
+                    .cut = std::exchange(i.cut_unsynced, false),
                     .end = i.end,
+                    .settled = i.data_unsynced || i.segments.empty() ? i.end : i.active().base(),
                     .generation = i.generation,
                     .epoch_version = i.epoch_version_written};
   i.unsynced_files.clear();
-  if (i.data_unsynced && !i.segments.empty()) {
+  if ((i.data_unsynced || i.tail) && !i.segments.empty()) {
     auto file = i.active().file();
     ODRADEK_CHECK(file);  // it is open: something was written to it
-    ticket.files.push_back(std::move(*file));
+    if (i.data_unsynced) {
+      ticket.files.push_back(std::move(*file));
+    } else {
+      ticket.appended = io::Appended{.file = std::move(*file),
+                                     .from = i.tail->from,
+                                     .to = i.active().size(),
+                                     .topic = i.topic_id,
+                                     .partition = i.partition.index,
+                                     .base = i.active().base(),
+                                     .before = i.tail->before,
+                                     .crc = i.tail->crc};
+    }
   }
   if (i.folder_unsynced) {
     ticket.files.push_back(std::make_shared<DirectoryFile>(i.context.disk, i.context.folder));
@@ -247,15 +275,38 @@ SyncTicket Log::take_unsynced() {
         std::make_shared<DirectoryFile>(i.context.disk, parent_folder(i.context.folder)));
   }
   i.data_unsynced = i.folder_unsynced = i.parent_unsynced = false;
+  i.tail.reset();
   return ticket;
 }
 
-void Log::synced(const SyncTicket& ticket) {
+void Log::synced(const SyncTicket& ticket, const io::Synced& where) {
   Impl& i = *impl_;
   if (ticket.epoch_version == i.epochs.version()) i.epochs.mark_saved();
   if (ticket.generation != i.generation) return;  // the log has been cut since
   i.durable_end = std::max(i.durable_end, ticket.end);
   ODRADEK_CHECK(i.durable_end <= i.end);
+  if (ticket.appended && where.lap > 0) {
+    if (i.in_laps.empty() || i.in_laps.back().lap != where.lap) {
+      i.in_laps.push_back({where.lap, ticket.end});
+    }
+    i.in_laps.back().end = ticket.end;
+  }
+  i.flushed_to(ticket.appended && where.lap == 0 ? ticket.end : ticket.settled);
+  flushed(where.flushed);
+}
+
+void Log::flushed(uint64_t lap) {
+  Impl& i = *impl_;
+  for (size_t n = i.in_laps.size(); n-- > 0;) {
+    if (i.in_laps[n].lap <= lap) return i.flushed_to(i.in_laps[n].end);
+  }
+}
+
+void Log::Impl::flushed_to(Offset offset) {
+  flushed_end = std::max(flushed_end, offset);
+  std::erase_if(in_laps, [this](const InLap& in) { return in.end <= flushed_end; });
+  // Nothing is left that only the write-ahead file has.
+  if (in_laps.empty()) flushed_end = durable_end;
 }
 
 namespace {
@@ -263,7 +314,7 @@ Result<void> sync_files(const SyncTicket& ticket) {
   for (const auto& file : ticket.files) {
     if (auto r = file->sync(); !r) return r;
   }
-  return {};
+  return ticket.appended ? ticket.appended->file->sync() : Result<void>{};
 }
 }  // namespace
 
@@ -275,24 +326,25 @@ Result<void> Log::sync() {
 }
 
 Result<void> Log::Impl::finish_touched() {
-  // From the durable end on, lest a ticket is still out: it may never come back.
-  const bool all = durable_end == end;
-  for (size_t n = all ? segments.size() - 1 : floor_segment(durable_end); n < segments.size();
+  // From the end of what is durable in its place on, lest a ticket is still out: it may never come
+  // back.
+  const bool all = flushed_end == end;
+  for (size_t n = all ? segments.size() - 1 : floor_segment(flushed_end); n < segments.size();
        n++) {
     auto files = segments[n]->finish();
     if (!files) return std::unexpected(files.error());
     for (auto& f : *files) unsynced_files.push_back(std::move(f));
     auto file = segments[n]->file();
     if (!file) return std::unexpected(file.error());
-    if (!all) unsynced_files.push_back(std::move(*file));
+    if (!all && n + 1 < segments.size()) unsynced_files.push_back(std::move(*file));
   }
   for (Offset at : snapshots) {
-    if (at < durable_end) continue;
+    if (at < flushed_end) continue;
     auto file = context.disk.open(path(file_name(at, kSnapshotSuffix)), io::OpenMode::kWrite);
     if (!file) return std::unexpected(file.error());
     unsynced_files.push_back(std::move(*file));
   }
-  if (!all) parent_unsynced = true;
+  if (!all) data_unsynced = parent_unsynced = true;
   if (auto r = write_snapshot(end); !r) return r;
   if (epochs.unsaved_from()) {
     if (auto r = write_epochs(); !r) return r;
@@ -321,7 +373,9 @@ Result<SyncTicket> Log::finish() {
   }
   if (unsynced()) return take_unsynced();
   return SyncTicket{.files = {},
+                    .appended = {},
                     .end = i.durable_end,
+                    .settled = i.flushed_end,
                     .generation = i.generation,
                     .epoch_version = i.epoch_version_written};
 }

@@ -7,7 +7,8 @@
 //
 // Offsets, always start ≤ durable_end ≤ end:
 //   start        log start offset: first offset that may be read
-//   durable_end  everything below is on the device (see SyncTicket)
+//   durable_end  everything below is on the device (see SyncTicket), here or in the directory's
+//                write-ahead file
 //   end          log end offset: the next offset to be written
 // The high watermark is the owner's.
 //
@@ -47,6 +48,8 @@ struct TopicPartition {
   std::string to_string() const;
 };
 
+class Ahead;
+
 /// Bytes of log that recovery has scanned, and has to scan in all. Called on the opening thread.
 using RecoveryProgress = std::function<void(uint64_t done, uint64_t total)>;
 
@@ -67,6 +70,8 @@ struct LogOptions {
   bool contiguous = false;
   WallMs now{0};
   uint64_t random = 0;  // for segment.jitter.ms
+  /// What the directory's write-ahead files hold, for what a power loss took from the segments.
+  std::shared_ptr<const Ahead> ahead;
   Logger logger;
   RecoveryProgress progress;
 };
@@ -149,13 +154,21 @@ struct AbortedTransaction {
 };
 
 /// What has to reach the device so that everything below `end` is durable. Sync every file (order
-/// does not matter), then call `synced`. A "file" may stand for a directory.
+/// does not matter; a "file" may stand for a directory) and what was appended, then call `synced`.
 struct SyncTicket {
   std::vector<std::shared_ptr<io::File>> files;
+  /// Bytes of the last segment, which may also go into the directory's write-ahead file.
+  std::optional<io::Appended> appended;
+  /// The log was cut: what write-ahead files hold of it must be forgotten.
+  bool cut = false;
   Offset end;
+  Offset settled;              // everything below is in `files`, or was in segments before
   uint64_t generation = 0;     // of the log's end: a truncation begins a new one
   uint64_t epoch_version = 0;  // of the leader epochs that are among the files
 };
+
+/// What a sync queue is to do for a ticket; takes the files out of it.
+io::SyncJob job_of(SyncTicket& ticket);
 
 /// What retention did.
 struct Removed {
@@ -218,7 +231,10 @@ class Log {
   Offset end() const;
   Offset durable_end() const;
   /// Where an unclean start may begin to check; what recovery-point-offset-checkpoint holds.
+  /// Everything below is durable in its segment.
   Offset recovery_point() const;
+  /// Something is durable in the write-ahead file alone.
+  bool ahead() const;
   /// Bytes of all `.log` files.
   uint64_t size() const;
   int segment_count() const;
@@ -240,8 +256,10 @@ class Log {
   bool unsynced() const;
   SyncTicket take_unsynced();
   /// A ticket's files have been synced: moves durable_end. (If the sync failed, the directory is
-  /// done for; do not call this.)
-  void synced(const SyncTicket& ticket);
+  /// done for; do not call this.) `where`: what became of its appended bytes.
+  void synced(const SyncTicket& ticket, const io::Synced& where = {});
+  /// What went to the write-ahead file up to this lap is in the segments, too.
+  void flushed(uint64_t lap);
   /// Syncs here and now (start, tests).
   Result<void> sync();
 

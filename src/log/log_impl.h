@@ -30,17 +30,31 @@ struct Log::Impl {
   Offset start{0};
   Offset end{0};
   Offset durable_end{0};
-  Offset first_dirty{0};   // for the next cleaning
-  bool replacing = false;  // segments: names are being changed
+  Offset flushed_end{0};  // everything below is durable in its segment; at most durable_end
+  struct InLap {
+    uint64_t lap;
+    Offset end;
+  };
+  std::vector<InLap> in_laps;  // what is durable in the write-ahead file only, ascending
+  Offset first_dirty{0};       // for the next cleaning
+  bool replacing = false;      // segments: names are being changed
   EpochCache epochs;
   ProducerState producers;
   RecentBatches recent;  // of the last segment
   uint64_t random = 0;   // for the jitter of segments to come
 
   // What has not reached the device.
-  bool data_unsynced = false;    // the last segment's `.log`
-  bool folder_unsynced = false;  // names in the folder
-  bool parent_unsynced = false;  // the folder's own name
+  bool data_unsynced = false;  // the last segment's `.log`, all of it
+  struct Tail {
+    uint64_t from;  // position in the last segment
+    Offset before;  // log end offset there
+    uint32_t crc;   // of the batch before it
+  };
+  std::optional<Tail> tail;          // of the last segment; appended since the last ticket
+  std::optional<uint32_t> last_crc;  // of the last batch, if this Log has appended it
+  bool cut_unsynced = false;         // by a truncation
+  bool folder_unsynced = false;      // names in the folder
+  bool parent_unsynced = false;      // the folder's own name
   /// After an unclean start nobody knows whether the names, and the snapshot that was loaded, are
   /// durable; to be synced with the next append.
   bool names_suspect = false;
@@ -71,6 +85,7 @@ struct Log::Impl {
   Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
                               AppendOrigin origin);
   Result<void> write_epochs();
+  void flushed_to(Offset offset);
   /// What `finish` has to do for a log that was written to.
   Result<void> finish_touched();
 
@@ -88,6 +103,7 @@ struct Log::Impl {
   /// A snapshot inside the active segment, synced together with the indexes: once the recovery
   /// point is not below it, recovery need not go back to the beginning of the segment.
   void snapshot_in_between();
+  void was_cut();
   Result<void> drop_segments(size_t from, size_t count);
   Result<void> drop_snapshots(Offset from, Offset to);
 

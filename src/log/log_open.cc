@@ -12,6 +12,7 @@
 #include "log/log.h"
 #include "log/log_dir.h"
 #include "log/log_impl.h"
+#include "log/write_ahead.h"
 
 namespace odradek::log {
 
@@ -138,6 +139,13 @@ class Opener {
                                                      MutableBytes window);
   Result<bool> recover_segment(size_t n, const Segment::RecoveryStart& from, Offset crc_from,
                                MutableBytes window);
+  struct Walked {
+    uint64_t good;  // where the good part ends
+    std::string problem;
+  };
+  Result<Walked> walk(Segment& segment, uint64_t from, uint64_t at, Offset crc_from,
+                      MutableBytes window);
+  Result<bool> restore(Segment& segment, uint64_t good);
   Result<void> drop_from(size_t segment);
   Result<void> start_over_if_behind();
   Result<void> rebuild_epochs();
@@ -156,6 +164,7 @@ class Opener {
   bool recovered_ = false;    // by a scan; producers are then known up to the end
   uint64_t scanned_ = 0;
   uint64_t to_scan_ = 0;
+  std::optional<uint32_t> last_crc_;  // of the last good batch
 };
 
 Result<void> Opener::list() {
@@ -400,6 +409,7 @@ uint64_t Opener::largest_segment(size_t first) const {
   for (size_t n = first; n < log_.segments.size(); n++) {
     largest = std::max(largest, log_.segments[n]->size());
   }
+  if (options_.ahead) largest = BatchScanner::kWindow;
   return std::max<uint64_t>(largest, BatchScanner::kPeek);
 }
 
@@ -434,7 +444,8 @@ Result<void> Opener::scan(size_t first, Offset crc_from) {
   if (!from) return std::unexpected(from.error());
   for (size_t n = first; n < log_.segments.size(); n++) to_scan_ += log_.segments[n]->size();
   to_scan_ -= from->position;
-  if (to_scan_ == 0 && first + 1 == log_.segments.size()) return {};
+  const bool ahead = options_.ahead && options_.ahead->holds(log_.topic_id, log_.partition.index);
+  if (to_scan_ == 0 && first + 1 == log_.segments.size() && !ahead) return {};
   recovered_ = true;
   log_.touched = true;
   // A snapshot below the recovery point is as good as the batches there, if need be. Those above
@@ -489,12 +500,49 @@ Result<bool> Opener::recover_segment(size_t n, const Segment::RecoveryStart& fro
                                      MutableBytes window) {
   Segment& segment = *log_.segments[n];
   const uint64_t size = segment.size();
-  auto file = segment.file();
-  if (!file) return std::unexpected(file.error());
   if (auto r = segment.recovery_begin(from); !r) return std::unexpected(r.error());
   if (auto r = segment.txn_index().truncate_to(producers_from_); !r)
     return std::unexpected(r.error());
-  BatchScanner scanner(**file, from.position, size, segment.base(), window);
+  auto walked = walk(segment, from.position, from.position, crc_from, window);
+  bool restored = false;
+  while (walked) {
+    const uint64_t good = walked->good;
+    auto more = restore(segment, good);
+    if (!more) return std::unexpected(more.error());
+    if (!*more) break;
+    restored = true;
+    walked = walk(segment, from.position, good, crc_from, window);
+    if (walked && walked->good == good) break;  // no good batch there either
+  }
+  if (!walked) return std::unexpected(walked.error());
+  const uint64_t good = walked->good;
+  const bool whole = good == segment.size();
+  if (!whole) {
+    log_.context.logger.warn("{}: {} at byte {}; {} bytes are cut off", segment.path(kLogSuffix),
+                             walked->problem, good, segment.size() - good);
+  }
+  if (auto r = segment.recovery_end(good); !r) return std::unexpected(r.error());
+  cut_ = cut_ || !whole || restored;
+  if (restored) {
+    // The write-ahead files are not there for long.
+    auto file = segment.file();
+    if (!file) return std::unexpected(file.error());
+    if (auto r = (*file)->sync(); !r) return std::unexpected(r.error());
+  }
+  log_.log_bytes += good - size;
+  scanned_ += size - from.position;
+  if (options_.progress) options_.progress(scanned_, to_scan_);
+  return whole;
+}
+
+/// Takes in what stands in a segment from `at` on, as far as it is good. `from`: where its recovery
+/// began.
+Result<Opener::Walked> Opener::walk(Segment& segment, uint64_t from, uint64_t at, Offset crc_from,
+                                    MutableBytes window) {
+  auto file = segment.file();
+  if (!file) return std::unexpected(file.error());
+  const Offset least = at == from ? segment.base() : log_.end;
+  BatchScanner scanner(**file, at, segment.size(), least, window);
   uint64_t told = scanned_;
   while (true) {
     auto batch = scanner.next(crc_from);
@@ -508,23 +556,50 @@ Result<bool> Opener::recover_segment(size_t n, const Segment::RecoveryStart& fro
       if (auto r = segment.txn_index().add(aborted); !r) return std::unexpected(r.error());
     }
     log_.end = (*batch)->next_offset();
-    const uint64_t done = scanned_ + scanner.position() - from.position;
+    last_crc_ = (*batch)->crc();
+    const uint64_t done = std::min(scanned_ + scanner.position() - from, to_scan_);
     if (options_.progress && done - told > kProgressBytes) {
       options_.progress(done, to_scan_);
       told = done;
     }
   }
-  uint64_t good = scanner.position();
-  if (good < size) {
-    log_.context.logger.warn("{}: {} at byte {}; {} bytes are cut off", segment.path(kLogSuffix),
-                             scanner.problem(), good, size - good);
+  return Walked{scanner.position(), scanner.problem()};
+}
+
+/// Brings back what the write-ahead files have of a segment from `good` on, the end of its good
+/// part. False if there is nothing, or if it does not go on from what is here: then the log has
+/// another history than the files know.
+Result<bool> Opener::restore(Segment& segment, uint64_t good) {
+  if (!options_.ahead) return false;
+  const auto& ranges = options_.ahead->find(log_.topic_id, log_.partition.index, segment.base());
+  auto range = std::ranges::find_if(ranges, [&](const Ahead::Range& r) { return r.to > good; });
+  if (range == ranges.end() || range->from > good) return false;
+  auto file = segment.file();
+  if (!file) return std::unexpected(file.error());
+  const bool goes_on = range->before == log_.end && range->crc == last_crc_;
+  if (range->from == good && good > 0 && !goes_on) return false;
+  ByteBuffer bytes;
+  if (range->from < good) {
+    bytes.resize(good - range->from);
+    ByteBuffer here(bytes.size());
+    if (auto r = options_.ahead->copy(*range, range->from, bytes); !r) {
+      return std::unexpected(r.error());
+    }
+    auto got = (*file)->read(range->from, here);
+    if (!got) return std::unexpected(got.error());
+    if (*got != here.size() || here != bytes) return false;
   }
-  if (auto r = segment.recovery_end(good); !r) return std::unexpected(r.error());
-  if (good < size) cut_ = true;
-  log_.log_bytes -= size - good;
-  scanned_ += size - from.position;
-  if (options_.progress) options_.progress(scanned_, to_scan_);
-  return good == size;
+  uint64_t at = good;
+  for (; range != ranges.end() && range->from <= at; range++) {
+    bytes.resize(range->to - at);
+    if (auto r = options_.ahead->copy(*range, at, bytes); !r) return std::unexpected(r.error());
+    if (auto r = (*file)->write(at, ByteView(bytes)); !r) return std::unexpected(r.error());
+    at = range->to;
+  }
+  log_.context.logger.warn("{}: {} bytes from byte {} on are taken from the write-ahead file",
+                           segment.path(kLogSuffix), at - good, good);
+  segment.restored(at);
+  return true;
 }
 
 Result<void> Opener::drop_from(size_t segment) {
@@ -613,6 +688,7 @@ Result<void> Opener::run() {
   log_.durable_end = options_.clean && !recovered_
                          ? log_.end
                          : std::clamp(options_.recovery_point, log_.start, log_.end);
+  log_.flushed_end = log_.durable_end;
   if (!options_.clean || recovered_) {
     log_.names_suspect = true;
     if (log_.end > log_.durable_end || cut_) {

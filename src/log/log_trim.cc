@@ -50,9 +50,10 @@ Result<void> Log::Impl::roll_to(Offset base) {
   if (!file) return std::unexpected(file.error());
   if (auto r = write_snapshot(base); !r) return r;
   if (auto r = add_segment(base, false); !r) return r;
-  if (data_unsynced) files->push_back(std::move(*file));
+  if (data_unsynced || tail || flushed_end < end) files->push_back(std::move(*file));
   for (auto& f : *files) unsynced_files.push_back(std::move(f));
   data_unsynced = true;  // the new file itself
+  tail.reset();
   return {};
 }
 
@@ -85,7 +86,7 @@ void Log::Impl::snapshot_in_between() {
   // Of those inside a segment the newest durable one is enough.
   for (size_t n = 0; n + 1 < snapshots.size() && done; n++) {
     const Offset at = snapshots[n];
-    if (snapshots[n + 1] > durable_end || segments[floor_segment(at)]->base() == at) continue;
+    if (snapshots[n + 1] > flushed_end || segments[floor_segment(at)]->base() == at) continue;
     done = context.disk.remove(path(file_name(at, kSnapshotSuffix)));
     if (done) snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(n--));
   }
@@ -129,6 +130,7 @@ Result<bool> Log::advance_start(Offset offset) {
   if (offset <= i.start) return false;
   i.start = offset;
   i.durable_end = std::max(i.durable_end, offset);
+  i.flushed_to(offset);
   i.epochs.truncate_from_start(offset);
   i.producers.on_high_watermark(offset);
   return true;
@@ -200,6 +202,17 @@ Result<Removed> Log::apply_retention(WallMs now, Offset high_watermark) {
 
 // ---- truncation
 
+/// The end lies where durable_end says at most; the file wants a sync as a whole.
+void Log::Impl::was_cut() {
+  flushed_end = std::min(flushed_end, durable_end);
+  in_laps.clear();
+  generation++;
+  data_unsynced = true;
+  tail.reset();
+  last_crc.reset();
+  cut_unsynced = true;
+}
+
 Result<bool> Log::truncate_to(Offset offset) {
   Impl& i = *impl_;
   ODRADEK_CHECK(!i.replacing);
@@ -224,8 +237,7 @@ Result<bool> Log::truncate_to(Offset offset) {
   i.start = std::min(i.start, offset);
   i.durable_end = std::min(i.durable_end, offset);
   i.first_dirty = std::min(i.first_dirty, offset);
-  i.generation++;
-  i.data_unsynced = true;
+  i.was_cut();
   i.touched = true;
   i.epochs.truncate_from_end(offset);
   if (auto r = i.drop_snapshots(offset + int64_t{1}, Offset(INT64_MAX)); !r) {
@@ -251,8 +263,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   i.epochs.clear();
   i.recent.clear();
   i.start = i.end = i.durable_end = i.first_dirty = offset;
-  i.generation++;
-  i.data_unsynced = true;
+  i.was_cut();
   if (auto r = i.add_segment(offset, false); !r) {
     i.broken = true;
     return r;
@@ -278,6 +289,7 @@ Result<void> Log::take_over(const Log& original) {
   }
   i.start = from.start;
   i.durable_end = std::max(i.durable_end, i.start);
+  i.flushed_to(i.start);
   i.producers = from.producers;
   i.epochs = from.epochs;
   i.first_dirty = from.first_dirty;

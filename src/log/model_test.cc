@@ -170,6 +170,7 @@ class ModelRun {
   void finish_ticket() {
     if (tickets_.empty()) return;
     for (auto& f : tickets_.front().files) ASSERT_TRUE(f->sync());
+    if (auto& tail = tickets_.front().appended) ASSERT_TRUE(tail->file->sync());
     log_->synced(tickets_.front());
     tickets_.erase(tickets_.begin());
   }

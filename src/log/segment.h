@@ -128,6 +128,8 @@ class Segment {
   Result<void> recovery_begin(const RecoveryStart& from);
   void recovery_batch(const BatchView& batch, uint64_t position);
   Result<void> recovery_end(uint64_t valid_bytes);
+  /// Bytes that were lost have been written again; the file reaches to `end` at least.
+  void restored(uint64_t end) { size_ = std::max(size_, end); }
 
   /// True if the indexes were listed with sizes that cannot be right.
   bool indexes_suspect() const;

@@ -128,6 +128,7 @@ io::Task<Result<void>> Node::start_all() {
   if (auto r = co_await load_partitions(); !r) co_return r;
   follow_metadata();
   co_await found_is_durable();
+  log_dirs_->begin_ahead();
   if (auto r = co_await lifecycle_->become_unfenced(); !r) co_return r;
   co_return server_->listen(specs_);
 }
@@ -217,8 +218,9 @@ Result<void> Node::start_metadata() {
 
 void Node::make_loops() {
   log_dirs_ = std::make_unique<replica::LogDirs>(
-      io_, loop_, std::move(directories_.entries), [this](const Error& e) { fatal(e); },
-      logger_.named("replica"));
+      io_, loop_, std::move(directories_.entries),
+      static_cast<uint64_t>(options_.config->int64(kOdradekWriteAheadBytes)),
+      [this](const Error& e) { fatal(e); }, logger_.named("replica"));
   cleaner_ = std::make_unique<replica::Cleaner>(loop_, cleaner_settings(*options_.config));
   log_dirs_->set_reserve(static_cast<uint64_t>(options_.config->int64(kOdradekLogDirReserveBytes)));
   log_dirs_->set_cordoned(options_.config->list(kCordonedLogDirs));

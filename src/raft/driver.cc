@@ -263,14 +263,15 @@ void Driver::start_sync() {
   if (syncing_ || failed_ || closed_ || !log_->unsynced()) return;
   syncing_ = true;
   log::SyncTicket ticket = log_->take_unsynced();
-  auto files = ticket.files;
-  sync_queue_->submit(std::move(files), *options_.loop,
-                      [this, alive = alive_, ticket = std::move(ticket)](Result<void> result) {
-                        if (*alive) on_synced(ticket, std::move(result));
-                      });
+  io::SyncJob job = log::job_of(ticket);
+  sync_queue_->submit(
+      std::move(job), *options_.loop,
+      [this, alive = alive_, ticket = std::move(ticket)](const Result<io::Synced>& result) {
+        if (*alive) on_synced(ticket, result);
+      });
 }
 
-void Driver::on_synced(const log::SyncTicket& ticket, Result<void> result) {
+void Driver::on_synced(const log::SyncTicket& ticket, const Result<io::Synced>& result) {
   syncing_ = false;
   if (failed_ || closed_) return;
   if (!result) return failed(result.error());

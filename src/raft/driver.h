@@ -139,7 +139,7 @@ class Driver {
   Result<void> append_bytes(const ByteBuffer& batch, Offset end);
   Result<void> deliver(Offset up_to);
   void start_sync();
-  void on_synced(const log::SyncTicket& ticket, Result<void> result);
+  void on_synced(const log::SyncTicket& ticket, const Result<io::Synced>& result);
   void failed(const Error& error);
   void arm_snapshot_timer();
   void snapshot_written(SnapshotId id, Result<void> result);

@@ -1,6 +1,7 @@
 #include "replica/housekeeping.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -83,13 +84,26 @@ void Housekeeping::report_now(CheckpointKind kind) {
 void Housekeeping::report(CheckpointKind kind) {
   Due& due = due_[static_cast<size_t>(kind)];
   due.timer = io::TimerId::kNone;
+  const SyncGroup& syncs = shard_.sync_group();
   std::map<size_t, std::vector<CheckpointChange>> by_dir;
+  std::vector<Partition*> ahead;
   for (Partition* partition : std::exchange(due.partitions, {})) {
     partition->checkpoint_due_ &= static_cast<uint8_t>(~bit(kind));
     if (partition->offline()) continue;
+    if (kind == CheckpointKind::kRecoveryPoint) {
+      partition->log_->flushed(syncs.flushed_lap(partition->dir()));
+      if (partition->log_->ahead()) ahead.push_back(partition);
+    }
     by_dir[partition->dir()].push_back({partition->name(), offset_of(*partition, kind)});
   }
   for (auto& [dir, changes] : by_dir) shard_.report(dir, kind, std::move(changes));
+  // Their recovery points follow once the write-ahead file has been emptied.
+  std::set<size_t> dirs;
+  for (Partition* partition : ahead) {
+    changed(*partition, kind);
+    dirs.insert(partition->dir());
+  }
+  for (size_t dir : dirs) shard_.sync_group().next_lap(dir);
 }
 
 void Housekeeping::report_all() {

@@ -16,8 +16,8 @@ namespace {
 constexpr Millis kRetry{5'000};
 }
 
-LogDirs::LogDirs(io::Io& io, io::Loop& home, std::vector<Entry> entries, OnFatal on_fatal,
-                 Logger logger)
+LogDirs::LogDirs(io::Io& io, io::Loop& home, std::vector<Entry> entries, uint64_t ahead_bytes,
+                 OnFatal on_fatal, Logger logger)
     : io_(io),
       disk_(io.disk()),
       home_(home),
@@ -30,13 +30,26 @@ LogDirs::LogDirs(io::Io& io, io::Loop& home, std::vector<Entry> entries, OnFatal
       online_++;
     }
     slot->offline = !entry.dir;
-    slot->sync = io.make_sync_queue(entry.path);
+    if (entry.dir && ahead_bytes > 0) {
+      slot->ahead = std::make_shared<log::WriteAheadFile>(disk_, entry.path, ahead_bytes);
+    }
+    slot->sync = io.make_sync_queue(entry.path, slot->ahead);
     slot->entry = std::move(entry);
     slots_.push_back(std::move(slot));
   }
 }
 
 LogDirs::~LogDirs() { home_.timers().cancel(retry_); }
+
+void LogDirs::begin_ahead() {
+  for (size_t i = 0; i < slots_.size(); i++) {
+    if (offline(i)) continue;
+    sync_queue(i).submit({.files = {}, .appended = {}, .order = io::AheadOrder::kBegin}, home_,
+                         [this, i](const Result<io::Synced>& result) {
+                           if (!result) fail(i, result.error());
+                         });
+  }
+}
 
 std::optional<size_t> LogDirs::find(std::string_view path) const {
   for (size_t i = 0; i < slots_.size(); i++) {
@@ -229,7 +242,9 @@ void LogDirs::finish_close() {
   Result<void> result;
   for (size_t i = 0; i < slots_.size() && marker_; i++) {
     if (offline(i)) continue;
-    Result<void> r = dir(i).write_clean_marker(*marker_);
+    // Before the marker: with it, nobody looks at them again.
+    Result<void> r = log::remove_write_ahead(disk_, path(i));
+    if (r) r = dir(i).write_clean_marker(*marker_);
     if (!r) result = r;
   }
   std::exchange(closed_, {})(result);

@@ -22,6 +22,7 @@
 #include "base/uuid.h"
 #include "io/io.h"
 #include "log/log_dir.h"
+#include "log/write_ahead.h"
 
 namespace odradek::replica {
 
@@ -49,7 +50,9 @@ class LogDirs {
   using OnOffline = std::function<void(size_t index)>;
 
   /// `home` is the loop that keeps the checkpoints (loop 0).
-  LogDirs(io::Io& io, io::Loop& home, std::vector<Entry> entries, OnFatal on_fatal, Logger logger);
+  /// `ahead_bytes`: size of each of a directory's two write-ahead files; 0: there are none.
+  LogDirs(io::Io& io, io::Loop& home, std::vector<Entry> entries, uint64_t ahead_bytes,
+          OnFatal on_fatal, Logger logger);
   ~LogDirs();
   LogDirs(const LogDirs&) = delete;
   LogDirs& operator=(const LogDirs&) = delete;
@@ -63,6 +66,13 @@ class LogDirs {
   /// Of the volume it lies on.
   Result<io::Disk::Space> space(size_t index) const { return disk_.space(path(index)); }
   io::SyncQueue& sync_queue(size_t index) const { return *slots_[index]->sync; }
+  /// Everything that was found at start is durable: write-ahead files of an earlier run go, and new
+  /// ones may be used.
+  void begin_ahead();
+  /// Null: there are no write-ahead files.
+  const log::WriteAheadCounts* ahead_counts(size_t index) const {
+    return slots_[index]->ahead ? &slots_[index]->ahead->counts() : nullptr;
+  }
   bool offline(size_t index) const {
     return slots_[index]->offline.load(std::memory_order_acquire);
   }
@@ -130,6 +140,7 @@ class LogDirs {
   };
   struct Slot {
     Entry entry;
+    std::shared_ptr<log::WriteAheadFile> ahead;
     std::unique_ptr<io::SyncQueue> sync;
     std::atomic<bool> offline{false};
     std::atomic<bool> cordoned{false};

@@ -421,7 +421,7 @@ struct Shard::Closing {
 void Shard::close_logs(std::move_only_function<void(Result<void>)> done) {
   auto closing = std::make_shared<Closing>();
   closing->done = std::move(done);
-  std::vector<std::vector<std::shared_ptr<io::File>>> files(dirs_.size());
+  std::vector<io::SyncJob> jobs(dirs_.size());
   for (Partition* partition : partitions()) {
     if (partition->offline()) continue;
     Result<log::SyncTicket> ticket = partition->mutable_log().finish();
@@ -429,19 +429,20 @@ void Shard::close_logs(std::move_only_function<void(Result<void>)> done) {
       if (closing->first_error) closing->first_error = std::unexpected(ticket.error());
       continue;
     }
-    auto& of_dir = files[partition->dir()];
-    std::ranges::move(ticket->files, std::back_inserter(of_dir));
-    ticket->files.clear();
+    io::SyncJob own = log::job_of(*ticket);
+    ODRADEK_CHECK(own.appended.empty());  // a log that is finished leaves nothing to be copied
+    std::ranges::move(own.files, std::back_inserter(jobs[partition->dir()].files));
     closing->logs.push_back({partition, std::move(*ticket)});
   }
   closing->left = dirs_.size();
   for (size_t dir = 0; dir < dirs_.size(); dir++) {
-    drop_twins(files[dir]);
-    dirs_.sync_queue(dir).submit(std::move(files[dir]), loop_,
-                                 [this, closing, dir](Result<void> result) {
+    drop_twins(jobs[dir].files);
+    dirs_.sync_queue(dir).submit(std::move(jobs[dir]), loop_,
+                                 [this, closing, dir](const Result<io::Synced>& result) {
                                    if (!result) dirs_.fail(dir, result.error());
-                                   if (!result && closing->first_error)
-                                     closing->first_error = result;
+                                   if (!result && closing->first_error) {
+                                     closing->first_error = std::unexpected(result.error());
+                                   }
                                    if (--closing->left == 0) closed(*closing);
                                  });
   }

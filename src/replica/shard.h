@@ -106,6 +106,7 @@ class Shard {
   // ---- partitions and waits
   Deadlines& deadlines() { return deadlines_; }
   Housekeeping& housekeeping() { return housekeeping_; }
+  SyncGroup& sync_group() { return sync_group_; }
   Cleaning& cleaning() { return cleaning_; }
   DirMoves& moves() { return moves_; }
   /// Tells the controller that the replica lives there from now on.
@@ -146,8 +147,7 @@ class Shard {
   void create_later(const Uuid& topic, int32_t index, const metadata::Partition& state,
                     bool is_new);
   /// In one of the next turns.
-  void create_soon(const Uuid& topic, int32_t index, const metadata::Partition& state,
-                   bool is_new);
+  void create_soon(const Uuid& topic, int32_t index, const metadata::Partition& state, bool is_new);
   void post_creations();
   void create_waiting();
   void tell_unplaced();

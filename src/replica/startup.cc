@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "log/write_ahead.h"
 #include "replica/found_folders.h"
 
 namespace odradek::replica {
@@ -31,6 +32,7 @@ struct Listing {
   std::optional<Error> unreadable;  // what became of cleaner-offset-checkpoint
   std::vector<log::PartitionFolder> folders;
   std::vector<std::string> metadata;  // of each folder: its partition.metadata, empty without it
+  std::shared_ptr<const log::Ahead> ahead;
 };
 
 struct State {
@@ -78,8 +80,13 @@ Result<log::OffsetCheckpoint> checkpoint(const log::LogDir& dir, CheckpointKind 
 }
 
 /// On a file thread.
-Result<Listing> list(const log::LogDir& dir) {
+Result<Listing> list(const log::LogDir& dir, bool clean) {
   Listing out;
+  if (!clean) {
+    Result<log::Ahead> ahead = log::Ahead::read(dir.disk(), dir.path());
+    if (!ahead) return std::unexpected(ahead.error());
+    if (!ahead->empty()) out.ahead = std::make_shared<log::Ahead>(std::move(*ahead));
+  }
   for (auto& [kind, lines] : {std::pair<CheckpointKind, log::OffsetCheckpoint&>(
                                   CheckpointKind::kRecoveryPoint, out.recovery),
                               {CheckpointKind::kLogStart, out.starts},
@@ -174,6 +181,7 @@ std::vector<log::LogOptions> plan(State& state, size_t dir, const Listing& listi
                        .clean = l.dirs.clean(dir),
                        .now = l.loop.clock().wall(),
                        .random = l.loop.random().next(),
+                       .ahead = listing.ahead,
                        .logger = l.logger.named("log"),
                        .progress = counted(status)});
     state.found[dir].push_back(
@@ -277,8 +285,9 @@ void load_partitions(Loading loading, std::move_only_function<void(Result<void>)
   for (size_t dir = 0; dir < l.dirs.size(); dir++) {
     if (l.dirs.offline(dir)) continue;
     auto listing = std::make_shared<Result<Listing>>();
-    l.io.background([&of = l.dirs.dir(dir), listing] { *listing = list(of); }, l.loop,
-                    [state, dir, listing] { listed(state, dir, std::move(*listing)); });
+    l.io.background(
+        [&of = l.dirs.dir(dir), clean = l.dirs.clean(dir), listing] { *listing = list(of, clean); },
+        l.loop, [state, dir, listing] { listed(state, dir, std::move(*listing)); });
   }
 }
 

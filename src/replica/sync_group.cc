@@ -1,6 +1,7 @@
 #include "replica/sync_group.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "replica/partition.h"
@@ -31,25 +32,28 @@ void SyncGroup::submit() {
 void SyncGroup::submit(size_t index) {
   Dir& dir = by_dir_[index];
   if (dir.in_flight || dir.dirty.empty()) return;
-  std::vector<std::shared_ptr<io::File>> files;
-  files.reserve(dir.dirty.size());
+  io::SyncJob job;
+  job.appended.reserve(dir.dirty.size());
   for (Partition* partition : dir.dirty) {
     partition->dirty_ = false;
     partition->unflushed_records_ = 0;
     partition->unflushed_bytes_ = 0;
     Taken taken{partition, partition->log_->take_unsynced()};
-    for (auto& file : taken.ticket.files) files.push_back(std::move(file));
-    taken.ticket.files.clear();
+    io::SyncJob own = log::job_of(taken.ticket);
+    std::ranges::move(own.files, std::back_inserter(job.files));
+    std::ranges::move(own.appended, std::back_inserter(job.appended));
+    job.order = std::max(job.order, own.order);
     dir.syncing.push_back(std::move(taken));
   }
   dir.dirty.clear();
-  drop_twins(files);
+  drop_twins(job.files);
   dir.in_flight = true;
-  dirs_.sync_queue(index).submit(std::move(files), loop_,
-                                 [this, index](Result<void> result) { completed(index, result); });
+  dirs_.sync_queue(index).submit(
+      std::move(job), loop_,
+      [this, index](const Result<io::Synced>& result) { completed(index, result); });
 }
 
-void SyncGroup::completed(size_t index, const Result<void>& result) {
+void SyncGroup::completed(size_t index, const Result<io::Synced>& result) {
   Dir& dir = by_dir_[index];
   ODRADEK_CHECK(dir.in_flight);
   dir.in_flight = false;
@@ -61,16 +65,28 @@ void SyncGroup::completed(size_t index, const Result<void>& result) {
     dir.dirty.clear();
     dirs_.fail(index, result.error());
   } else {
+    dir.flushed = std::max(dir.flushed, result->flushed);
     submit(index);  // before anybody is woken: the device should not wait for us
     for (Taken& taken : done) {
       if (taken.partition == nullptr || taken.partition->offline()) continue;
-      taken.partition->log_->synced(taken.ticket);
+      taken.partition->log_->synced(taken.ticket, *result);
       taken.partition->synced();
     }
     done.clear();
     if (dir.syncing.empty()) dir.syncing.swap(done);  // keeps its memory
   }
   if (on_idle_ && idle()) std::exchange(on_idle_, {})();
+}
+
+void SyncGroup::next_lap(size_t dir) {
+  if (dirs_.offline(dir)) return;
+  dirs_.sync_queue(dir).submit({.files = {}, .appended = {}, .order = io::AheadOrder::kNextLap},
+                               loop_, [this, dir](const Result<io::Synced>& result) {
+                                 if (result)
+                                   by_dir_[dir].flushed =
+                                       std::max(by_dir_[dir].flushed, result->flushed);
+                                 if (!result) dirs_.fail(dir, result.error());
+                               });
 }
 
 void SyncGroup::forget(Partition& partition) {

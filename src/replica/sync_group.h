@@ -27,6 +27,10 @@ class SyncGroup {
   void mark(Partition& partition);
   /// At the end of a turn.
   void submit();
+  /// What the directory's write-ahead file holds is to get into the segments soon.
+  void next_lap(size_t dir);
+  /// Laps of it up to this one have, as far as this loop has heard.
+  uint64_t flushed_lap(size_t dir) const { return by_dir_[dir].flushed; }
   /// The partition goes away.
   void forget(Partition& partition);
   /// Calls back when no sync is under way and nothing is dirty (at once if so). For stopping.
@@ -41,10 +45,11 @@ class SyncGroup {
     std::vector<Partition*> dirty;
     std::vector<Taken> syncing;
     bool in_flight = false;
+    uint64_t flushed = 0;
   };
 
   void submit(size_t index);
-  void completed(size_t index, const Result<void>& result);
+  void completed(size_t index, const Result<io::Synced>& result);
   bool idle() const;
 
   io::Loop& loop_;

@@ -178,24 +178,34 @@ void SimLoop::start_connect(const io::Endpoint& to,
 // ------------------------------------------------------------------------------------------------
 
 /// One sync thread. What is queued when a round begins shares it; writes made after the beginning
-/// are not made durable by it.
+/// are not made durable by it (but for what is copied into the write-ahead file).
 class SimSyncQueue : public io::SyncQueue, public std::enable_shared_from_this<SimSyncQueue> {
  public:
-  explicit SimSyncQueue(SimIo& node) : node_(node), incarnation_(node.incarnation_) {}
+  SimSyncQueue(SimIo& node, std::shared_ptr<io::WriteAhead> ahead)
+      : node_(node), ahead_(std::move(ahead)), incarnation_(node.incarnation_) {}
 
-  void submit(std::vector<std::shared_ptr<io::File>> files, io::Loop& reply_to,
-              Done done) override {
+  void submit(io::SyncJob job, io::Loop& reply_to, Done done) override {
     if (!node_.up_ || node_.incarnation_ != incarnation_) return;
-    queue_.push_back({std::move(files), &reply_to, std::move(done), {}});
+    queue_.push_back({std::move(job), &reply_to, std::move(done)});
     if (!busy_) schedule_round();
   }
 
  private:
   struct Job {
-    std::vector<std::shared_ptr<io::File>> files;
+    io::SyncJob wanted;
     io::Loop* reply_to;
     Done done;
-    std::vector<uint64_t> marks;
+  };
+  struct Marked {
+    std::shared_ptr<io::File> file;
+    uint64_t mark;
+  };
+  struct Round {
+    std::vector<Job> jobs;
+    std::vector<Marked> files;
+    std::vector<io::Appended> appended;
+    bool ahead = false;
+    bool forget = false;
   };
 
   void schedule_round() {
@@ -204,36 +214,90 @@ class SimSyncQueue : public io::SyncQueue, public std::enable_shared_from_this<S
     sim.schedule(node_, -1, sim.after_us(1, 50), [self = shared_from_this()] { self->begin(); });
   }
 
+  /// The write-ahead file may be used, and the disk may end the process while it is.
   void begin() {
-    std::vector<Job> jobs = std::move(queue_);
+    node_.sim_.running_ = this;
+    Round round{.jobs = std::move(queue_), .files = {}, .appended = {}};
     queue_.clear();
-    for (Job& job : jobs) {
-      for (auto& file : job.files) job.marks.push_back(MemoryDisk::write_mark(*file));
+    Result<void> result;
+    for (Job& job : round.jobs) {
+      for (auto& file : job.wanted.files) add(round, std::move(file));
+      for (auto& each : job.wanted.appended) round.appended.push_back(std::move(each));
+      if (ahead_ == nullptr) continue;
+      if (job.wanted.order == io::AheadOrder::kBegin && result) result = ahead_->begin();
+      if (job.wanted.order == io::AheadOrder::kNextLap) ahead_->next_lap();
+      round.forget |= job.wanted.order == io::AheadOrder::kForget;
     }
+    if (ahead_ != nullptr && round.forget) {
+      for (auto& file : ahead_->unflushed()) add(round, std::move(file));
+    }
+    round.ahead = ahead_ != nullptr && !round.forget && !round.appended.empty() &&
+                  ahead_->takes(round.appended);
+    if (!round.ahead) {
+      for (auto& each : round.appended) add(round, each.file);
+    }
+    node_.sim_.running_ = nullptr;
     Simulation& sim = node_.sim_;
     int64_t end = sim.after_us(sim.options_.sync_us_min, sim.options_.sync_us_max);
     if (sim.rng_.one_in(50)) end += 30'000'000;  // a disk that stutters
-    sim.schedule(node_, -1, end, [self = shared_from_this(), jobs = std::move(jobs)]() mutable {
-      self->finish(std::move(jobs));
-    });
+    sim.schedule(node_, -1, end,
+                 [self = shared_from_this(), round = std::move(round), result]() mutable {
+                   self->finish(std::move(round), std::move(result));
+                 });
   }
 
-  void finish(std::vector<Job> jobs) {
+  static void add(Round& round, std::shared_ptr<io::File> file) {
+    const uint64_t mark = MemoryDisk::write_mark(*file);
+    round.files.push_back({std::move(file), mark});
+  }
+
+  void finish(Round round, Result<void> result) {
     node_.sim_.running_ = this;
-    for (Job& job : jobs) {
-      Result<void> result;
-      for (size_t i = 0; i < job.files.size(); i++) {
-        auto r = MemoryDisk::sync_up_to(*job.files[i], job.marks[i]);
-        if (!r && result) result = r;
-      }
-      job.reply_to->post([done = std::move(job.done), result]() mutable { done(result); });
+    for (Marked& each : round.files) {
+      auto r = MemoryDisk::sync_up_to(*each.file, each.mark);
+      if (!r && result) result = r;
     }
+    if (round.forget && result && ahead_ != nullptr) result = ahead_->forget();
+    io::Synced synced;
+    if (round.ahead && result) {
+      const Result<uint64_t> lap = ahead_->write(round.appended);
+      if (lap) synced.lap = *lap;
+      if (!lap && lap.error().kind != Errc::kNoSpace) result = std::unexpected(lap.error());
+      for (size_t i = 0; !lap && result && i < round.appended.size(); i++) {
+        result = round.appended[i].file->sync();
+      }
+    }
+    if (ahead_ != nullptr) synced.flushed = ahead_->flushed_lap();
+    for (Job& job : round.jobs) {
+      job.reply_to->post([done = std::move(job.done), result, synced]() mutable {
+        done(result ? Result<io::Synced>(synced) : std::unexpected(result.error()));
+      });
+    }
+    if (ahead_ != nullptr) flush_lap();
     node_.sim_.running_ = nullptr;
     busy_ = false;
     if (!queue_.empty()) schedule_round();
   }
 
+  void flush_lap() {
+    auto files = ahead_->over();
+    if (files.empty()) return;
+    Simulation& sim = node_.sim_;
+    sim.schedule(node_, -1, sim.after_us(sim.options_.sync_us_min, sim.options_.sync_us_max),
+                 [self = shared_from_this(), files = std::move(files)] {
+                   self->node_.sim_.running_ = self.get();
+                   Result<void> result;
+                   for (const auto& file : files) {
+                     auto r = file->sync();
+                     if (!r && result) result = r;
+                   }
+                   self->ahead_->flushed(result);
+                   self->node_.sim_.running_ = nullptr;
+                 });
+  }
+
   SimIo& node_;
+  const std::shared_ptr<io::WriteAhead> ahead_;
   uint64_t incarnation_;
   bool busy_ = false;
   std::vector<Job> queue_;
@@ -243,10 +307,10 @@ namespace {
 /// What the caller owns; jobs that are under way keep the queue itself alive.
 class SyncQueueHandle : public io::SyncQueue {
  public:
-  explicit SyncQueueHandle(SimIo& node) : queue_(std::make_shared<SimSyncQueue>(node)) {}
-  void submit(std::vector<std::shared_ptr<io::File>> files, io::Loop& reply_to,
-              Done done) override {
-    queue_->submit(std::move(files), reply_to, std::move(done));
+  SyncQueueHandle(SimIo& node, std::shared_ptr<io::WriteAhead> ahead)
+      : queue_(std::make_shared<SimSyncQueue>(node, std::move(ahead))) {}
+  void submit(io::SyncJob job, io::Loop& reply_to, Done done) override {
+    queue_->submit(std::move(job), reply_to, std::move(done));
   }
 
  private:
@@ -267,8 +331,9 @@ SimIo::~SimIo() = default;
 
 io::Loop& SimIo::loop(int index) { return *loops_.at(static_cast<size_t>(index)); }
 
-std::unique_ptr<io::SyncQueue> SimIo::make_sync_queue(const std::string&) {
-  return std::make_unique<SyncQueueHandle>(*this);
+std::unique_ptr<io::SyncQueue> SimIo::make_sync_queue(const std::string&,
+                                                      std::shared_ptr<io::WriteAhead> ahead) {
+  return std::make_unique<SyncQueueHandle>(*this, std::move(ahead));
 }
 
 void SimIo::background(io::Callback work, io::Loop& reply_to, io::Callback done) {

@@ -115,7 +115,8 @@ class SimIo : public io::Io {
   MemoryDisk& disk() override { return disk_; }
   int loop_count() const override { return static_cast<int>(loops_.size()); }
   io::Loop& loop(int index) override;
-  std::unique_ptr<io::SyncQueue> make_sync_queue(const std::string& name) override;
+  std::unique_ptr<io::SyncQueue> make_sync_queue(const std::string& name,
+                                                 std::shared_ptr<io::WriteAhead> ahead) override;
   void background(io::Callback work, io::Loop& reply_to, io::Callback done) override;
 
   const std::string& host() const { return host_; }

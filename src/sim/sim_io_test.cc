@@ -169,11 +169,12 @@ TEST(SimIo, SyncsShareARoundAndCoverWhatWasWrittenBefore) {
   SimIo& node = sim.add_node("n", 1);
   auto file = *node.disk().open("f", io::OpenMode::kCreate);
   ASSERT_TRUE(node.disk().sync_directory("/"));
-  auto queue = node.make_sync_queue("q");
+  auto queue = node.make_sync_queue("q", nullptr);
   int done = 0;
   ASSERT_TRUE(file->write(0, as_bytes("abc")));
   for (int i = 0; i < 3; i++) {
-    queue->submit({file}, node.loop(0), [&](Result<void> r) { done += r.has_value(); });
+    queue->submit({.files = {file}}, node.loop(0),
+                  [&](Result<io::Synced> r) { done += r.has_value(); });
   }
   EXPECT_TRUE(sim.run_until([&] { return done == 3; }, Millis(100)));
   ASSERT_TRUE(file->write(3, as_bytes("def")));

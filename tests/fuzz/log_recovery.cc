@@ -8,6 +8,7 @@
 #include "fuzz/targets.h"
 #include "log/file_names.h"
 #include "log/log.h"
+#include "log/write_ahead.h"
 #include "sim/memory_disk.h"
 #include "wire/record_batch.h"
 
@@ -21,9 +22,38 @@ constexpr std::array<std::string_view, 10> kSuffixes = {
     ".log",      ".index",      ".timeindex",   ".txnindex",    ".snapshot",
     ".log.swap", ".index.swap", ".log.cleaned", ".log.deleted", ".timeindex.swap"};
 
+constexpr uint8_t kWriteAhead = 240;
+
+/// An entry as the write-ahead file writes it: for the segment with base `input[0]`, at a position
+/// and offset that `how` and `input[2]` say.
+void put_write_ahead(sim::MemoryDisk& disk, int how, ByteView input) {
+  const ByteView bytes = input.subspan(3);
+  if (bytes.empty()) return;
+  const uint64_t position = input[2] * (how % 4 == 0 ? 0 : how % 4 == 1 ? 1 : 16);
+  auto file = disk.open("/copied", io::OpenMode::kCreate).value();
+  ODRADEK_CHECK(file->write(position, bytes).has_value());
+  log::WriteAheadFile ahead(disk, "/", 1 << 20);
+  ODRADEK_CHECK(ahead.begin().has_value());
+  const io::Appended appended{.file = file,
+                              .from = position,
+                              .to = position + bytes.size(),
+                              .topic = {},
+                              .partition = PartitionIndex(0),
+                              .base = Offset(input[0]),
+                              .before = Offset(how / 4),
+                              .crc = bytes.size() > 4 ? load_be<uint32_t>(bytes.data()) : 0};
+  ODRADEK_CHECK(ahead.write({appended}).has_value());
+}
+
 void put_files(sim::MemoryDisk& disk, ByteView input) {
   ODRADEK_CHECK(disk.make_directory(kFolder).has_value());
   while (input.size() >= 4) {
+    if (input[0] >= kWriteAhead) {
+      const size_t length = std::min<size_t>(input[2], input.size() - 4);
+      put_write_ahead(disk, input[0] - kWriteAhead, input.subspan(1, 3 + length));
+      input = input.subspan(4 + length);
+      continue;
+    }
     size_t kind = input[0] % (kSuffixes.size() + 2);
     std::string name = kind < kSuffixes.size() ? log::file_name(Offset(input[1]), kSuffixes[kind])
                        : kind == kSuffixes.size() ? std::string(log::kEpochCheckpointFile)
@@ -45,6 +75,9 @@ std::unique_ptr<log::Log> open(sim::MemoryDisk& disk, bool clean, bool contiguou
   options.config.index_interval_bytes = 100;
   options.clean = clean;
   options.contiguous = contiguous;
+  auto ahead = log::Ahead::read(disk, "/");
+  ODRADEK_CHECK(ahead.has_value());
+  if (!clean) options.ahead = std::make_shared<log::Ahead>(std::move(*ahead));
   auto log = log::Log::open(std::move(options));
   return log ? std::move(*log) : nullptr;
 }

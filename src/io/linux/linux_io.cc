@@ -76,8 +76,9 @@ void LinuxIo::on_signal(std::move_only_function<void(int)> callback) {
 
 Loop& LinuxIo::loop(int index) { return *loops_.at(static_cast<size_t>(index)); }
 
-std::unique_ptr<SyncQueue> LinuxIo::make_sync_queue(const std::string& directory) {
-  return std::make_unique<LinuxSyncQueue>(directory);
+std::unique_ptr<SyncQueue> LinuxIo::make_sync_queue(const std::string& directory,
+                                                    std::shared_ptr<WriteAhead> ahead) {
+  return std::make_unique<LinuxSyncQueue>(directory, std::move(ahead));
 }
 
 void LinuxIo::background(Callback work, Loop& reply_to, Callback done) {

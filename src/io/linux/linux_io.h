@@ -54,7 +54,8 @@ class LinuxIo : public Io {
   LinuxDisk& disk() override { return disk_; }
   int loop_count() const override { return static_cast<int>(loops_.size()); }
   Loop& loop(int index) override;
-  std::unique_ptr<SyncQueue> make_sync_queue(const std::string& directory) override;
+  std::unique_ptr<SyncQueue> make_sync_queue(const std::string& directory,
+                                             std::shared_ptr<WriteAhead> ahead) override;
   void background(Callback work, Loop& reply_to, Callback done) override;
 
   const LinuxCounters& counters() const { return counters_; }

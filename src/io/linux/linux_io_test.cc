@@ -454,10 +454,10 @@ TEST(LinuxNet, OutOfDescriptorsPausesInsteadOfSpinning) {
 
 TEST_F(LinuxSendTest, SyncsAnswerOnTheirLoopAndShareRounds) {
   Guard guard(io_);
-  auto queue = io_.make_sync_queue("sync-test");
+  auto queue = io_.make_sync_queue("sync-test", nullptr);
   int answered = 0;
   for (int i = 0; i < 50; i++) {
-    queue->submit({file_, file_}, io_.loop(0), [&](Result<void> r) {
+    queue->submit({.files = {file_, file_}}, io_.loop(0), [&](Result<Synced> r) {
       EXPECT_TRUE(r);
       if (++answered == 50) io_.stop();
     });

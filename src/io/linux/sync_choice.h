@@ -15,6 +15,7 @@ namespace odradek::io {
 
 class SyncChoice {
  public:
+  static constexpr size_t kFewest = 4;  // below this fdatasync: the latency of a quiet broker
   /// Should a round with so many files sync the whole file system?
   bool whole(size_t files);
   /// What the last round took, in nanoseconds.
@@ -22,8 +23,7 @@ class SyncChoice {
   void took_whole(int64_t ns);
 
  private:
-  static constexpr size_t kFewest = 4;  // below this fdatasync: the latency of a quiet broker
-  double each_ns_ = 300'000;            // one file
+  double each_ns_ = 300'000;  // one file
   double whole_ns_ = 1'000'000;
 };
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -49,8 +50,8 @@ class SyncQueueTest : public ::testing::Test {
   Result<void> sync(LinuxSyncQueue& queue, const std::vector<std::shared_ptr<CountedFile>>& files) {
     Result<void> result;
     LinuxIo io({});
-    queue.submit({files.begin(), files.end()}, io.loop(0), [&](Result<void> r) {
-      result = std::move(r);
+    queue.submit({.files = {files.begin(), files.end()}}, io.loop(0), [&](Result<Synced> r) {
+      if (!r) result = std::unexpected(r.error());
       io.stop();
     });
     io.run();
@@ -101,6 +102,94 @@ TEST_F(SyncQueueTest, WithoutADirectoryEveryFileIsSynced) {
   const auto files = make(100, directory_);
   EXPECT_TRUE(sync(queue, files));
   EXPECT_EQ(total(files), 100);
+}
+
+/// Takes everything; says when it is asked for what.
+class CountedAhead : public WriteAhead {
+ public:
+  Result<void> begin() override {
+    begun++;
+    return {};
+  }
+  bool takes(const std::vector<Appended>&) override { return begun > 0; }
+  Result<uint64_t> write(const std::vector<Appended>& round) override {
+    if (full) return fail(Errc::kNoSpace, "full");
+    for (const Appended& each : round) files.push_back(each.file);
+    return lap;
+  }
+  void next_lap() override { lap++; }
+  std::vector<std::shared_ptr<File>> over() override {
+    if (lap == 1 || flushing) return {};
+    flushing = true;
+    return std::exchange(files, {});
+  }
+  void flushed(const Result<void>& result) override { done = result ? lap - 1 : 0; }
+  uint64_t flushed_lap() const override { return done; }
+  std::vector<std::shared_ptr<File>> unflushed() override { return files; }
+  Result<void> forget() override {
+    files.clear();
+    return {};
+  }
+  int begun = 0;
+  bool full = false;
+  bool flushing = false;
+  uint64_t lap = 1;
+  uint64_t done = 0;
+  std::vector<std::shared_ptr<File>> files;
+};
+
+class AheadQueueTest : public SyncQueueTest {
+ protected:
+  /// Submits one job and waits for its answer.
+  Synced run(std::vector<std::shared_ptr<File>> files, std::vector<std::shared_ptr<File>> appended,
+             AheadOrder order = AheadOrder::kNone) {
+    SyncJob job{.files = std::move(files), .appended = {}, .order = order};
+    for (auto& file : appended) job.appended.push_back({.file = file, .from = 0, .to = 1});
+    Synced answer;
+    LinuxIo io({});
+    queue_.submit(std::move(job), io.loop(0), [&](const Result<Synced>& r) {
+      EXPECT_TRUE(r);
+      if (r) answer = *r;
+      io.stop();
+    });
+    io.run();
+    return answer;
+  }
+  std::shared_ptr<CountedFile> file_ = std::make_shared<CountedFile>(directory_ + "/f");
+  std::shared_ptr<CountedAhead> ahead_ = std::make_shared<CountedAhead>();
+  LinuxSyncQueue queue_{directory_, ahead_};
+};
+
+TEST_F(AheadQueueTest, AppendedBytesGoAheadOnceItHasBegun) {
+  EXPECT_EQ(run({}, {file_}).lap, 0U);
+  EXPECT_EQ(file_->syncs, 1);
+  run({}, {}, AheadOrder::kBegin);
+  EXPECT_EQ(run({}, {file_}).lap, 1U);
+  EXPECT_EQ(file_->syncs, 1);
+  EXPECT_EQ(run({file_}, {}).lap, 0U);
+  EXPECT_EQ(file_->syncs, 2);
+  ahead_->full = true;
+  EXPECT_EQ(run({}, {file_}).lap, 0U);
+  EXPECT_EQ(file_->syncs, 3);
+}
+
+TEST_F(AheadQueueTest, ALapThatIsOverIsSyncedBesideAndTold) {
+  run({}, {}, AheadOrder::kBegin);
+  run({}, {file_});
+  run({}, {}, AheadOrder::kNextLap);
+  for (int n = 0; n < 1'000 && run({}, {}).flushed == 0; n++) ::usleep(1'000);
+  EXPECT_EQ(run({}, {}).flushed, 1U);
+  EXPECT_EQ(file_->syncs, 1);
+}
+
+TEST_F(AheadQueueTest, BeforeItForgetsTheFilesAreSynced) {
+  run({}, {}, AheadOrder::kBegin);
+  run({}, {file_});
+  auto other = std::make_shared<CountedFile>(directory_ + "/g");
+  EXPECT_EQ(run({}, {other}, AheadOrder::kForget).lap, 0U);
+  EXPECT_EQ(file_->syncs, 1);
+  EXPECT_EQ(other->syncs, 1);
+  EXPECT_TRUE(ahead_->files.empty());
 }
 
 TEST(SyncChoice, TakesWhatPromisesToBeCheaper) {

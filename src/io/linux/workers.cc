@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <utility>
 
 #include "io/linux/errors.h"
 #include "io/linux/linux_file.h"
@@ -25,7 +28,8 @@ dev_t device_of(const File& file, dev_t own) {
 
 }  // namespace
 
-LinuxSyncQueue::LinuxSyncQueue(std::string directory) : name_(std::move(directory)) {
+LinuxSyncQueue::LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead> ahead)
+    : name_(std::move(directory)), ahead_(std::move(ahead)) {
   directory_ = ::open(name_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   struct stat st{};
   if (directory_ >= 0 && ::fstat(directory_, &st) == 0) device_ = st.st_dev;
@@ -41,13 +45,13 @@ LinuxSyncQueue::~LinuxSyncQueue() {
   if (directory_ >= 0) ::close(directory_);
 }
 
-void LinuxSyncQueue::submit(std::vector<std::shared_ptr<File>> files, Loop& reply_to, Done done) {
+void LinuxSyncQueue::submit(SyncJob job, Loop& reply_to, Done done) {
   bool first;
   {
     std::scoped_lock lock(mutex_);
     if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
     first = jobs_.empty();
-    jobs_.push_back({std::move(files), &reply_to, std::move(done)});
+    jobs_.push_back({std::move(job), &reply_to, std::move(done)});
   }
   // The thread takes all jobs at once, so only the first one needs to wake it.
   if (first) ready_.notify_one();
@@ -61,59 +65,120 @@ void LinuxSyncQueue::run() {
     if (jobs_.empty()) return;
     std::vector<Job> jobs = std::move(jobs_);
     jobs_.clear();
+    const auto flushed = std::exchange(flushed_, std::nullopt);
     lock.unlock();
-    sync_all(std::move(jobs));
+    if (flushed) ahead_->flushed(*flushed);
+    Round round = together(jobs);
+    const Result<Synced> result = sync_round(round);
+    std::map<Loop*, std::vector<Done>> answers;
+    for (Job& job : jobs) answers[job.reply_to].push_back(std::move(job.done));
+    for (auto& [loop, answer] : answers) {
+      loop->post([finished = std::move(answer), result]() mutable {
+        for (Done& done : finished) done(result);
+      });
+    }
+    if (ahead_ != nullptr) flush_lap();
     lock.lock();
   }
 }
 
-void LinuxSyncQueue::sync_all(std::vector<Job> jobs) {
-  struct Finished {
-    Done done;
-    Result<void> result;
-  };
-  Results files;
+LinuxSyncQueue::Round LinuxSyncQueue::together(std::vector<Job>& jobs) {
+  Round round;
   for (Job& job : jobs) {
-    for (auto& file : job.files) files.try_emplace(file.get());
+    for (auto& file : job.wanted.files) round.files.try_emplace(file.get(), file);
+    std::ranges::move(job.wanted.appended, std::back_inserter(round.appended));
+    round.begin |= job.wanted.order == AheadOrder::kBegin;
+    round.next_lap |= job.wanted.order == AheadOrder::kNextLap;
+    round.forget |= job.wanted.order == AheadOrder::kForget;
   }
-  if (directory_ >= 0 && choice_.whole(files.size())) {
-    sync_whole(files);
-  } else {
-    sync_each(files);
+  return round;
+}
+
+Result<Synced> LinuxSyncQueue::sync_round(Round& round) {
+  if (ahead_ != nullptr) return sync_by_way_of_ahead(round);
+  for (auto& each : round.appended) round.files.try_emplace(each.file.get(), each.file);
+  if (auto r = sync_files(round.files); !r) return std::unexpected(r.error());
+  return Synced{};
+}
+
+Result<Synced> LinuxSyncQueue::sync_by_way_of_ahead(Round& round) {
+  if (round.begin) {
+    if (auto r = ahead_->begin(); !r) return std::unexpected(r.error());
   }
-  std::map<Loop*, std::vector<Finished>> answers;
-  for (Job& job : jobs) {
-    Result<void> result;
-    for (auto& file : job.files) {
-      const Result<void>& r = files.at(file.get());
-      if (!r && result) result = r;
+  if (round.next_lap) ahead_->next_lap();
+  if (round.forget) {
+    for (auto& file : ahead_->unflushed()) round.files.try_emplace(file.get(), file);
+  }
+  const bool use = !round.forget && !round.appended.empty() && ahead_->takes(round.appended);
+  if (!use) {
+    for (auto& each : round.appended) round.files.try_emplace(each.file.get(), each.file);
+  }
+  // The files first: what a lap holds of a segment counts until one that follows it is there.
+  if (auto r = sync_files(round.files); !r) return std::unexpected(r.error());
+  if (round.forget) {
+    if (auto r = ahead_->forget(); !r) return std::unexpected(r.error());
+  }
+  uint64_t lap = 0;
+  if (use) {
+    const Result<uint64_t> written = ahead_->write(round.appended);
+    if (!written && written.error().kind != Errc::kNoSpace) {
+      return std::unexpected(written.error());
     }
-    answers[job.reply_to].push_back({std::move(job.done), std::move(result)});
+    if (written) lap = *written;
+    if (!written) {
+      Files files;
+      for (auto& each : round.appended) files.try_emplace(each.file.get(), each.file);
+      if (auto r = sync_files(files); !r) return std::unexpected(r.error());
+    }
   }
-  for (auto& [loop, answer] : answers) {
-    loop->post([finished = std::move(answer)]() mutable {
-      for (Finished& each : finished) each.done(std::move(each.result));
-    });
-  }
+  return Synced{.lap = lap, .flushed = ahead_->flushed_lap()};
 }
 
-void LinuxSyncQueue::sync_each(Results& files) {
+Result<void> LinuxSyncQueue::sync_files(const Files& files) {
+  const bool whole = directory_ >= 0 && choice_.whole(files.size());
   const int64_t began = now_ns();
-  for (auto& [file, result] : files) result = file->sync();
-  choice_.took_each(files.size(), now_ns() - began);
+  Result<void> result = whole ? sync_whole(files) : sync_each(files);
+  if (whole) {
+    choice_.took_whole(now_ns() - began);
+    whole_syncs_.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    choice_.took_each(files.size(), now_ns() - began);
+  }
+  return result;
 }
 
-void LinuxSyncQueue::sync_whole(Results& files) {
-  const int64_t began = now_ns();
+Result<void> LinuxSyncQueue::sync_each(const Files& files) {
+  Result<void> result;
+  for (const auto& [key, file] : files) {
+    auto r = file->sync();
+    if (!r && result) result = r;
+  }
+  return result;
+}
+
+Result<void> LinuxSyncQueue::sync_whole(const Files& files) const {
   // Not retried, like fdatasync: what could not be written is marked clean.
-  Result<void> all;
-  if (::syncfs(directory_) != 0) all = os_error(errno, name_ + ": syncfs");
-  choice_.took_whole(now_ns() - began);
-  whole_syncs_.fetch_add(1, std::memory_order_relaxed);
-  for (auto& [file, result] : files) {
+  if (::syncfs(directory_) != 0) return os_error(errno, name_ + ": syncfs");
+  for (const auto& [key, file] : files) {
     // A folder may be a link to another disk.
-    result = all && device_of(*file, device_) != device_ ? file->sync() : all;
+    if (device_of(*file, device_) == device_) continue;
+    if (auto r = file->sync(); !r) return r;
   }
+  return {};
+}
+
+/// A lap that is over gets into its files while rounds go on.
+void LinuxSyncQueue::flush_lap() {
+  Files files;
+  for (auto& file : ahead_->over()) files.try_emplace(file.get(), file);
+  if (files.empty()) return;
+  flusher_.submit([this, files = std::move(files)] {
+    // Many fdatasyncs are many commits of the file system's journal, and rounds may wait for those.
+    const bool whole = directory_ >= 0 && files.size() >= SyncChoice::kFewest;
+    Result<void> result = whole ? sync_whole(files) : sync_each(files);
+    std::scoped_lock lock(mutex_);
+    flushed_ = std::move(result);
+  });
 }
 
 WorkerPool::~WorkerPool() {

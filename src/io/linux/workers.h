@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -15,43 +16,6 @@
 #include "io/linux/sync_choice.h"
 
 namespace odradek::io {
-
-/// Syncs for one log directory. Takes everything that is queued at once, syncs every file once, or
-/// all with one syncfs (SyncChoice), and answers with one post per loop.
-class LinuxSyncQueue : public SyncQueue {
- public:
-  /// Files that lie on the file system of `directory` may be synced together.
-  explicit LinuxSyncQueue(std::string directory);
-  /// Runs what is queued first.
-  ~LinuxSyncQueue() override;
-  void submit(std::vector<std::shared_ptr<File>> files, Loop& reply_to, Done done) override;
-  /// How often a round was one syncfs. For tests.
-  uint64_t whole_syncs() const { return whole_syncs_.load(std::memory_order_relaxed); }
-
- private:
-  using Results = std::map<File*, Result<void>>;
-  struct Job {
-    std::vector<std::shared_ptr<File>> files;
-    Loop* reply_to;
-    Done done;
-  };
-  void run();
-  void sync_all(std::vector<Job> jobs);
-  void sync_each(Results& files);
-  void sync_whole(Results& files);
-
-  const std::string name_;
-  // Open from before the first write on: syncfs tells what has failed since (Linux 5.8).
-  int directory_ = -1;
-  dev_t device_ = 0;
-  SyncChoice choice_;
-  std::atomic<uint64_t> whole_syncs_{0};
-  std::mutex mutex_;
-  std::condition_variable ready_;
-  std::vector<Job> jobs_;
-  bool stopping_ = false;
-  std::thread thread_;
-};
 
 /// Runs callbacks on its threads.
 class WorkerPool {
@@ -71,6 +35,59 @@ class WorkerPool {
   int idle_ = 0;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
+};
+
+/// Syncs for one log directory. Takes everything that is queued at once, syncs every file once, or
+/// all with one syncfs (SyncChoice), or copies what was appended into the write-ahead file and
+/// syncs that; answers with one post per loop.
+class LinuxSyncQueue : public SyncQueue {
+ public:
+  /// Files that lie on the file system of `directory` may be synced together.
+  explicit LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead> ahead = nullptr);
+  /// Runs what is queued first.
+  ~LinuxSyncQueue() override;
+  void submit(SyncJob job, Loop& reply_to, Done done) override;
+  /// How often a round was one syncfs. For tests.
+  uint64_t whole_syncs() const { return whole_syncs_.load(std::memory_order_relaxed); }
+
+ private:
+  using Files = std::map<File*, std::shared_ptr<File>>;
+  struct Job {
+    SyncJob wanted;
+    Loop* reply_to;
+    Done done;
+  };
+  /// What the jobs of a round want together.
+  struct Round {
+    Files files;
+    std::vector<Appended> appended;
+    bool begin = false;
+    bool next_lap = false;
+    bool forget = false;
+  };
+  void run();
+  static Round together(std::vector<Job>& jobs);
+  Result<Synced> sync_round(Round& round);
+  Result<Synced> sync_by_way_of_ahead(Round& round);
+  Result<void> sync_files(const Files& files);
+  static Result<void> sync_each(const Files& files);
+  Result<void> sync_whole(const Files& files) const;
+  void flush_lap();
+
+  const std::string name_;
+  // Open from before the first write on: syncfs tells what has failed since (Linux 5.8).
+  int directory_ = -1;
+  dev_t device_ = 0;
+  SyncChoice choice_;
+  const std::shared_ptr<WriteAhead> ahead_;
+  std::atomic<uint64_t> whole_syncs_{0};
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::vector<Job> jobs_;
+  std::optional<Result<void>> flushed_;  // what became of the lap that was being flushed
+  bool stopping_ = false;
+  std::thread thread_;
+  WorkerPool flusher_{1};  // last: it uses the others
 };
 
 }  // namespace odradek::io

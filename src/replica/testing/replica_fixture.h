@@ -45,6 +45,7 @@ inline ByteBuffer make_batch(const BatchSpec& spec = {}) {
 class ReplicaNode {
  public:
   static constexpr BrokerId kNode{1};
+  static constexpr uint64_t kAheadBytes = 256 << 10;
 
   ReplicaNode(sim::Simulation& simulation, sim::SimIo& machine, int dir_count)
       : sim(simulation), node(machine), dir_count_(dir_count) {
@@ -68,7 +69,8 @@ class ReplicaNode {
                          .clean = marker->clean});
     }
     dirs = std::make_unique<LogDirs>(
-        node, node.loop(0), std::move(entries), [this](const Error&) { fatal++; }, Logger());
+        node, node.loop(0), std::move(entries), kAheadBytes, [this](const Error&) { fatal++; },
+        Logger());
     const ResolveSettings resolve = [](const metadata::Image& image, const std::string& topic) {
       return settings_of(image, topic);
     };

@@ -111,6 +111,9 @@ class PowerLoss {
     often("metadata.log.max.record.bytes.between.snapshots", 100, 4'000);
     often("metadata.max.retention.bytes", 1'000, 20'000);
     often("log.cleaner.backoff.ms", 5, 500);
+    // Most runs go through several laps; some have no write-ahead files.
+    often("odradek.write.ahead.bytes", 2'000, 200'000);
+    if (rng.one_in(8)) settings_["odradek.write.ahead.bytes"] = "0";
   }
 
   /// A new node on the machine, which must be up. False, with the failure noted, if it does not
