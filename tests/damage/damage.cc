@@ -73,6 +73,7 @@ class Machine {
   bool start() {
     auto properties = metadata::BrokerConfig::standalone_properties();
     properties["log.dirs"] = kRoot;
+    properties["odradek.write.ahead.bytes"] = "2000";  // every byte of it is damaged, too
     auto loaded = metadata::BrokerConfig::load(std::move(properties));
     ODRADEK_CHECK(loaded.has_value());
     node_ = std::make_unique<node::Node>(
