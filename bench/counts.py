@@ -10,7 +10,7 @@ A row is a steady load: one client that sends requests encoded before, one at a 
 broker sleeps, so that no count depends on what happens to arrive together. It runs twice: with the allocations, copies, context switches and bytes on disk counted
 (counts_preload.cc, which the release binary is started with), and under strace. What is counted over many requests is
 divided by their number. In the rows whose answer waits for the disk, the order of the calls is checked as well: no answer
-is sent before the file that was written for it has been synced, and there is one sync for each.
+is sent before the file that was written for it, or the copy in a write-ahead file, has been synced, and there is one sync for each.
 
 counts.json holds what a request cost when it was last written; HEADROOM is what a count may vary without a change of the
 code. Worse fails; clearly better prints a hint: write the file anew, so that it stays so. The canaries show that the step
@@ -235,14 +235,18 @@ def count_calls(trace, units):
 
 
 def check_syncs(trace, folder, ports):
-    """(syncs for each answer, breaches): a breach is an answer sent while a file of `folder` that was written is not synced."""
+    """(syncs for each answer, breaches): a breach is an answer sent while a segment of `folder` that was written is durable neither by
+    a sync of its own nor by one of a write-ahead file that the same thread has written after it read the segment."""
     dirty, written_since, syncing = set(), {}, {}
+    copied, ahead = {}, {}         # by thread: segments read since its last sync, the write-ahead file written then
     syncs = answers = breaches = 0
     for thread, call, begins, ends, line in trace:
         if call in ('fdatasync', 'fsync', 'syncfs'):
             if begins:
                 path = FILE.match(line)[1]
                 covered = {f for f in dirty if call == 'syncfs' or f == path}
+                if path == ahead.pop(thread, None):
+                    covered = dirty & copied.pop(thread)
                 syncing[thread] = covered
                 syncs += bool(covered)
                 written_since[thread] = set()
@@ -254,6 +258,12 @@ def check_syncs(trace, folder, ports):
                 dirty.add(path)
                 for since in written_since.values():
                     since.add(path)
+                for segments in copied.values():
+                    segments.discard(path)
+            elif '/odradek.wal-' in path and thread in copied:
+                ahead[thread] = path
+        elif call.startswith('pread') and begins and FILE.match(line)[1].startswith(folder):
+            copied.setdefault(thread, set()).add(FILE.match(line)[1])
         elif call.startswith('send') and begins and any(f':{port}]' in line for port in ports):
             answers += 1
             breaches += bool(dirty)

@@ -226,14 +226,14 @@ Result<void> Log::Impl::write_epochs() {
   return {};
 }
 
-io::SyncJob job_of(SyncTicket& ticket) {
-  io::SyncJob job{.files = std::move(ticket.files), .appended = {}};
+void add_to(io::SyncJob& job, SyncTicket& ticket) {
+  for (auto& file : ticket.files) job.files.push_back(std::move(file));
+  ticket.files.clear();
   if (ticket.appended) {
     job.appended.push_back(*ticket.appended);
     ticket.appended->file.reset();
   }
   if (ticket.cut) job.order = io::AheadOrder::kForget;
-  return job;
 }
 
 SyncTicket Log::take_unsynced() {

@@ -167,8 +167,8 @@ struct SyncTicket {
   uint64_t epoch_version = 0;  // of the leader epochs that are among the files
 };
 
-/// What a sync queue is to do for a ticket; takes the files out of it.
-io::SyncJob job_of(SyncTicket& ticket);
+/// Adds what a sync queue is to do for a ticket; takes the files out of it.
+void add_to(io::SyncJob& job, SyncTicket& ticket);
 
 /// What retention did.
 struct Removed {

@@ -185,7 +185,8 @@ class AheadLogTest : public WriteAheadTest {
   /// As a sync queue does it: appended bytes into the write-ahead file.
   void commit(Log& log, WriteAheadFile& ahead) {
     SyncTicket ticket = log.take_unsynced();
-    io::SyncJob job = job_of(ticket);
+    io::SyncJob job;
+    add_to(job, ticket);
     for (const auto& file : job.files) ASSERT_TRUE(file->sync());
     io::Synced where;
     if (!job.appended.empty()) {
@@ -264,7 +265,8 @@ TEST_F(AheadLogTest, TheRecoveryPointWaitsForTheSegment) {
   append(*log, make_batch({}));
   commit(*log, *ahead);
   SyncTicket ticket = log->finish().value();
-  const io::SyncJob job = job_of(ticket);
+  io::SyncJob job;
+  add_to(job, ticket);
   EXPECT_TRUE(job.appended.empty());
   EXPECT_TRUE(
       std::ranges::any_of(job.files, [](const auto& f) { return f->path().ends_with(".log"); }));
@@ -302,7 +304,9 @@ TEST_F(AheadLogTest, ATruncationAsksToForget) {
   ASSERT_TRUE(log->sync());
   ASSERT_TRUE(log->truncate_to(Offset(1)));
   SyncTicket ticket = log->take_unsynced();
-  EXPECT_EQ(job_of(ticket).order, io::AheadOrder::kForget);
+  io::SyncJob job;
+  add_to(job, ticket);
+  EXPECT_EQ(job.order, io::AheadOrder::kForget);
 }
 
 }  // namespace

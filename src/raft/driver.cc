@@ -263,7 +263,8 @@ void Driver::start_sync() {
   if (syncing_ || failed_ || closed_ || !log_->unsynced()) return;
   syncing_ = true;
   log::SyncTicket ticket = log_->take_unsynced();
-  io::SyncJob job = log::job_of(ticket);
+  io::SyncJob job;
+  log::add_to(job, ticket);
   sync_queue_->submit(
       std::move(job), *options_.loop,
       [this, alive = alive_, ticket = std::move(ticket)](const Result<io::Synced>& result) {

@@ -429,9 +429,8 @@ void Shard::close_logs(std::move_only_function<void(Result<void>)> done) {
       if (closing->first_error) closing->first_error = std::unexpected(ticket.error());
       continue;
     }
-    io::SyncJob own = log::job_of(*ticket);
-    ODRADEK_CHECK(own.appended.empty());  // a log that is finished leaves nothing to be copied
-    std::ranges::move(own.files, std::back_inserter(jobs[partition->dir()].files));
+    ODRADEK_CHECK(!ticket->appended);  // a log that is finished leaves nothing to be copied
+    log::add_to(jobs[partition->dir()], *ticket);
     closing->logs.push_back({partition, std::move(*ticket)});
   }
   closing->left = dirs_.size();

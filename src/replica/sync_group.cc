@@ -1,7 +1,6 @@
 #include "replica/sync_group.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "base/check.h"
 #include "replica/partition.h"
@@ -39,10 +38,7 @@ void SyncGroup::submit(size_t index) {
     partition->unflushed_records_ = 0;
     partition->unflushed_bytes_ = 0;
     Taken taken{partition, partition->log_->take_unsynced()};
-    io::SyncJob own = log::job_of(taken.ticket);
-    std::ranges::move(own.files, std::back_inserter(job.files));
-    std::ranges::move(own.appended, std::back_inserter(job.appended));
-    job.order = std::max(job.order, own.order);
+    log::add_to(job, taken.ticket);
     dir.syncing.push_back(std::move(taken));
   }
   dir.dirty.clear();
