@@ -1,6 +1,6 @@
 // Machine: something that decides. It takes a command and returns a decision: records, a response,
-// timers. It changes nothing; the runtime (runtime.h) replays the records into it, appends them,
-// and releases the rest once they are committed. Restart is the same replay.
+// timers, messages. It changes nothing; the runtime (runtime.h) replays the records into it,
+// appends them, and releases the answers once they are committed. Restart is the same replay.
 #pragma once
 
 #include <concepts>
@@ -26,7 +26,8 @@ struct Now {
 };
 
 /// Arms the timer `key` to fire in `after`, replacing one that is armed; without `after`, disarms
-/// it.
+/// it. Takes effect with the replay, in the order of the decisions: a later one must not be undone
+/// by an earlier one whose records take their time.
 struct TimerOrder {
   std::string key;
   std::optional<Millis> after;
@@ -39,12 +40,43 @@ struct TimerFired {
   bool operator==(const TimerFired&) const = default;
 };
 
-template <class RecordT, class ResponseT>
+/// Of a machine that sends none.
+struct NoMessage {
+  bool operator==(const NoMessage&) const = default;
+};
+
+template <class RecordT, class ResponseT, class MessageT = NoMessage>
 struct Decision {
   std::vector<RecordT> records;      // facts; empty means: it was a read
   ResponseT response{};              // released when the records are committed
-  std::vector<TimerOrder> timers{};  // released with it
+  std::vector<TimerOrder> timers{};  // set at once
+  std::vector<MessageT> messages{};  // to others than the caller; released after the response
 };
+
+/// A soft record changes the state through replay as every other, but is never appended: a reload
+/// forgets it (who waits for whom, say). Types without `soft()` have none.
+template <class Record>
+constexpr bool is_soft(const Record& record) {
+  if constexpr (requires { record.soft(); }) return record.soft();
+  return false;
+}
+
+namespace detail {
+template <class M>
+struct MessageOf {
+  using type = NoMessage;
+};
+template <class M>
+  requires requires { typename M::Message; }
+struct MessageOf<M> {
+  using type = typename M::Message;
+};
+}  // namespace detail
+/// M::Message, or NoMessage.
+template <class M>
+using MessageOf = typename detail::MessageOf<M>::type;
+template <class M>
+using DecisionOf = Decision<typename M::Record, typename M::Response, MessageOf<M>>;
 
 // `decide` and `loaded` are const and look at nothing but the state, the command and Now. `replay`
 // is the only door to state (live, on load) and never fails on our own records. `loaded` is asked
@@ -53,9 +85,9 @@ struct Decision {
 template <class M>
 concept Machine = requires(M m, const M cm, const typename M::Record& r, Offset o,
                            const typename M::Command& c, Now now, TimerFired timer) {
-  { cm.decide(c, now) } -> std::same_as<Decision<typename M::Record, typename M::Response>>;
+  { cm.decide(c, now) } -> std::same_as<DecisionOf<M>>;
   { m.replay(o, r) } -> std::same_as<void>;
-  { cm.loaded(now) } -> std::same_as<Decision<typename M::Record, typename M::Response>>;
+  { cm.loaded(now) } -> std::same_as<DecisionOf<M>>;
   typename M::Command;
   requires std::constructible_from<typename M::Command, TimerFired>;
 };

@@ -1,12 +1,13 @@
 // Runtime: hosts one machine over one log (machine.h).
 //
-//   submit: may we append? → decide → sizes → replay each record → gather for the append → park
-//   (end offset, response)
+//   submit: may we append? → decide → sizes → replay each record → timers → gather for the append →
+//   park (end offset, response, messages)
 //
 // All that is submitted in one turn of the loop shares one append, made when the turn ends. Parked
 // responses are released in order once the log has committed what is before their end offset; a
-// read waits behind the last pending write. A failed append discards the machine, which by then has
-// seen records that nobody will ever read, and fails what is parked; its owner then loads it anew.
+// read, and a decision whose records are all soft, waits behind the last pending write. A failed
+// append discards the machine, which by then has seen records that nobody will ever read, and fails
+// what is parked; its owner then loads it anew.
 //
 // A resource of one loop; every call comes from there.
 #pragma once
@@ -66,12 +67,14 @@ class Runtime {
   using Record = typename M::Record;
   using Command = typename M::Command;
   using Response = typename M::Response;
-  /// kClosed: not active (again later); kLimit: too many wait, or the decision does not fit in one
-  /// batch; else what the log said.
+  using Message = MessageOf<M>;
+  /// kClosed: not active (again later); kLimit: too many wait; kInvalid: the decision does not fit
+  /// in one batch; else what the log said.
   using Outcome = Result<Response>;
   using Done = std::move_only_function<void(Outcome)>;
   using Make = std::function<std::unique_ptr<M>()>;
   using OnFailed = std::function<void(const Error&)>;
+  using OnMessage = std::function<void(Message)>;
 
   /// `make` gives a fresh machine. `on_failed` is told when an append has failed, after the state
   /// is kFailed and before the parked responses fail.
@@ -84,6 +87,9 @@ class Runtime {
   ~Runtime() { *alive_ = false; }
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
+
+  /// Where the messages of decisions go, each after the response of its decision.
+  void on_message(OnMessage on_message) { on_message_ = std::move(on_message); }
 
   RuntimeState state() const { return state_; }
   /// The machine, for reading; while loading or active.
@@ -136,7 +142,7 @@ class Runtime {
     while (!parked_.empty() && parked_.front().end <= end && parked_.front().appended) {
       Parked p = std::move(parked_.front());
       parked_.pop_front();
-      release(p.response, p.timers, p.done);
+      release(p.response, p.messages, p.done);
     }
   }
 
@@ -145,7 +151,7 @@ class Runtime {
     Offset end;
     bool appended;  // the records before `end` are in the log
     Response response;
-    std::vector<TimerOrder> timers;
+    std::vector<Message> messages;
     Done done;
   };
 
@@ -156,27 +162,31 @@ class Runtime {
   Offset next_offset() const { return log_.end() + static_cast<int64_t>(gathered_.size()); }
   Now now() { return Now{host_.wall(), host_.random(), next_offset()}; }
 
-  void accept(Decision<Record, Response> decision, Done done) {
+  void accept(DecisionOf<M> decision, Done done) {
     size_t bytes = 0;
-    for (const Record& r : decision.records) bytes += log_.size_of(r);
+    for (const Record& r : decision.records) bytes += is_soft(r) ? 0 : log_.size_of(r);
     if (bytes > log_.batch_bytes_max())
-      return done(odradek::fail(Errc::kLimit, "the decision does not fit in one batch"));
+      return done(odradek::fail(Errc::kInvalid, "the decision does not fit in one batch"));
     if (gathered_bytes_ + bytes > log_.batch_bytes_max() && !append_gathered())
       return done(odradek::fail(Errc::kClosed, "the machine is failed"));
+    bool durable = false;
     for (Record& r : decision.records) {
       machine_->replay(next_offset(), r);
+      if (is_soft(r)) continue;
+      durable = true;
       gathered_.push_back(std::move(r));
     }
     gathered_bytes_ += bytes;
+    for (const TimerOrder& order : decision.timers) set_timer(order.key, order.after);
     if (!gathered_.empty()) {
       arm_append();
     } else if (parked_.empty()) {
-      return release(decision.response, decision.timers, done);
+      return release(decision.response, decision.messages, done);
     }
     // A read waits behind what is parked: the last of it has the highest end offset.
-    const Offset end = decision.records.empty() ? parked_.back().end : next_offset();
+    const Offset end = durable ? next_offset() : parked_.back().end;
     parked_.push_back({end, gathered_.empty(), std::move(decision.response),
-                       std::move(decision.timers), std::move(done)});
+                       std::move(decision.messages), std::move(done)});
   }
   void arm_append() {
     if (append_armed_) return;
@@ -205,9 +215,9 @@ class Runtime {
     return true;
   }
 
-  void release(Response& response, const std::vector<TimerOrder>& timers, Done& done) {
-    for (const TimerOrder& order : timers) set_timer(order.key, order.after);
+  void release(Response& response, std::vector<Message>& messages, Done& done) {
     done(Outcome(std::move(response)));
+    for (Message& message : messages) on_message_(std::move(message));
   }
   void set_timer(const std::string& key, std::optional<Millis> after) {
     if (auto at = timers_.find(key); at != timers_.end()) {
@@ -242,6 +252,7 @@ class Runtime {
   RuntimeHost& host_;
   Make make_;
   OnFailed on_failed_;
+  OnMessage on_message_;
   RuntimeOptions options_;
 
   RuntimeState state_ = RuntimeState::kInitial;

@@ -70,6 +70,7 @@ LoopParts::LoopParts(io::Io& io, int index, metadata::BrokerConfigPtr start_conf
             config->millis(metadata::BrokerKey::kProducerIdExpirationMs));
       }),
       shard(io, loop, dirs, shard_settings(io, *config), resolve, parent.named("replica")),
+      groups(shard, config, parent.named("groups")),
       to_controller(io.loop(0), loop, controller),
       server_metrics(metrics, server::dispatch_table()),
       fetch_sessions(loop, session_slots(io, *config)),
@@ -101,6 +102,7 @@ void LoopParts::follow(const metadata::Publication& publication) {
     }
   }
   shard.apply(publication);
+  groups.follow(*publication.delta);
   services.image = publication.image;
 }
 

@@ -8,6 +8,7 @@
 #include "metadata/broker_config.h"
 #include "metadata/publisher.h"
 #include "node/controller_host.h"
+#include "node/group_host.h"
 #include "replica/log_dirs.h"
 #include "replica/shard.h"
 #include "server/fetch_sessions.h"
@@ -29,6 +30,7 @@ struct LoopParts {
   metadata::BrokerConfigPtr config;  // replaced between turns
   replica::ResolveSettings resolve;
   replica::Shard shard;
+  GroupHost groups;
   LocalController to_controller;
   server::ServerMetrics server_metrics;
   server::FetchSessions fetch_sessions;

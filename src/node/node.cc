@@ -226,6 +226,7 @@ void Node::make_loops() {
   log_dirs_->set_cordoned(options_.config->list(kCordonedLogDirs));
   std::vector<replica::Shard*> shards;
   std::vector<server::Services*> services;
+  std::vector<server::GroupCoordinators*> groups;
   for (int i = 0; i < io_.loop_count(); i++) {
     parts_.push_back(std::make_unique<LoopParts>(io_, i, options_.config, *log_dirs_, *controller_,
                                                  directories_.cluster_id, logger_));
@@ -235,9 +236,13 @@ void Node::make_loops() {
     cleaner_->add(i, cleaning);
     parts_.back()->cleaner = cleaner_.get();
     shards.push_back(&parts_.back()->shard);
+    groups.push_back(&parts_.back()->groups);
     services.push_back(&parts_.back()->services);
   }
-  for (auto& part : parts_) part->services.shards = shards;
+  for (auto& part : parts_) {
+    part->services.shards = shards;
+    part->services.groups = groups;
+  }
   server_ = std::make_unique<server::Server>(io_, limits_of(*options_.config, io_.loop_count()),
                                              services);
 }

@@ -138,6 +138,20 @@ ProduceOutcome Partition::produce(MutableBytes records, const ProduceOptions& op
   return append(batch, log::AppendOrigin::kClient, options.now);
 }
 
+ErrorCode Partition::check_append() const {
+  if (const ErrorCode error = check_leader(); error != ErrorCode::kNone) return error;
+  if (!shard_.dirs().has_room(dir_, 1)) return ErrorCode::kKafkaStorageError;
+  const int32_t isr_min = std::min(settings().config.min_insync_replicas, state_.replica_count);
+  return state_.isr_size < isr_min ? ErrorCode::kNotEnoughReplicas : ErrorCode::kNone;
+}
+
+ProduceOutcome Partition::append_own(MutableBytes batch, WallMs now) {
+  if (const ErrorCode error = check_append(); error != ErrorCode::kNone) return {.error = error};
+  if (!shard_.dirs().has_room(dir_, batch.size()))
+    return {.error = ErrorCode::kKafkaStorageError, .message = shard_.dirs().full_message(dir_)};
+  return append(batch, log::AppendOrigin::kCoordinator, now);
+}
+
 ProduceOutcome Partition::append(MutableBytes batch, log::AppendOrigin origin, WallMs now) {
   const int64_t count = wire::BatchHeader(batch.data()).count();
   Result<log::AppendResult> appended =
@@ -282,6 +296,7 @@ void Partition::advance_high_watermark() {
     ticket.wait->settled(ticket, ErrorCode::kNone);  // the waiter goes on here
   }
   for (FetchWatch* w = watches_.front(); w != nullptr; w = w->next) w->wait->progress(*w);
+  if (watcher_ != nullptr) watcher_->committed(*this);
 }
 
 void Partition::synced() {

@@ -85,6 +85,19 @@ struct FetchOutcome {
   std::vector<log::AbortedTransaction> aborted;  // with Visibility::kStable
 };
 
+/// Told of what happens to partitions, in the midst of it: a coordinator that keeps its records in
+/// one (Shard::watch).
+class PartitionWatcher {
+ public:
+  virtual ~PartitionWatcher() = default;
+  /// It is there, or who leads it may have changed, or its directory has failed.
+  virtual void changed(Partition& partition) = 0;
+  /// Its high watermark has moved.
+  virtual void committed(Partition& partition) = 0;
+  /// It is about to go.
+  virtual void gone(Partition& partition) = 0;
+};
+
 class Partition {
  public:
   Partition(Shard& shard, std::shared_ptr<const TopicInfo> topic, size_t dir,
@@ -119,6 +132,10 @@ class Partition {
   /// (and what LogAppendTime or compression.type demand) are written into `records` or a copy of
   /// it. Never waits; see CommitWait for acks=all.
   ProduceOutcome produce(MutableBytes records, const ProduceOptions& options);
+  /// Why a coordinator of this node could not append now: kNone, or as `produce` with acks=all.
+  wire::ErrorCode check_append() const;
+  /// Appends a batch that a coordinator of this node has made.
+  ProduceOutcome append_own(MutableBytes batch, WallMs now);
   /// Reads as leader.
   FetchOutcome fetch(const FetchOptions& options);
   /// The first record at or after a timestamp ≥ 0, or what a negative code but kLatest stands for;
@@ -187,6 +204,7 @@ class Partition {
   size_t dir_;
   std::unique_ptr<log::Log> log_;
   PartitionState state_;
+  PartitionWatcher* watcher_ = nullptr;
   bool is_leader_ = false;
   bool offline_ = false;
   Offset high_watermark_;

@@ -170,6 +170,10 @@ void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partiti
                   state.leader == settings_.node_id);
   slot->known_dir_ = state.directory(settings_.node_id);
   tell_directory(*slot);
+  if (watcher_ != nullptr && topic.info->name == watched_topic_) {
+    slot->watcher_ = watcher_;
+    watcher_->changed(*slot);
+  }
 }
 
 void Shard::tell_unplaced() {
@@ -309,6 +313,7 @@ void Shard::create_waiting() {
 }
 
 void Shard::remove(std::unique_ptr<Partition> partition) {
+  if (partition->watcher_ != nullptr) partition->watcher_->gone(*partition);
   partition->fail_waiters(ErrorCode::kUnknownTopicOrPartition);
   moves_.forget(*partition);
   sync_group_.forget(*partition);
@@ -378,6 +383,7 @@ void Shard::dir_failed(size_t dir) {
     housekeeping_.forget(*partition);
     cleaning_.forget(*partition);
     partition->set_offline();
+    if (partition->watcher_ != nullptr) partition->watcher_->changed(*partition);
     count++;
   }
   logger_.error("{}: offline, with {} partitions of loop {}", dirs_.path(dir), count,
@@ -396,6 +402,8 @@ void Shard::close(std::move_only_function<void(Result<void>)> done) {
   closing_ = true;
   for (Partition* partition : partitions()) {
     partition->fail_waiters(ErrorCode::kNotLeaderOrFollower);
+    if (partition->watcher_ != nullptr) partition->watcher_->gone(*partition);
+    partition->watcher_ = nullptr;
   }
   housekeeping_.stop();
   auto idle = [this, done = std::move(done)]() mutable {

@@ -94,6 +94,13 @@ class Shard {
   /// with the first error.
   void close(std::move_only_function<void(Result<void>)> done);
 
+  /// Replicas of that topic are told about from now on; before the first `apply`. It is told that
+  /// they are gone when this closes.
+  void watch(std::string topic, PartitionWatcher& watcher) {
+    watched_topic_ = std::move(topic);
+    watcher_ = &watcher;
+  }
+
   // ---- handlers
   /// Null if this loop has no such replica.
   Partition* find(const Uuid& topic_id, PartitionIndex index);
@@ -177,6 +184,8 @@ class Shard {
   std::unordered_map<std::string, LoadedLog> futures_;  // of those, by name of the partition
   IntrusiveList<FetchWait> woken_;
   Assign assign_;
+  std::string watched_topic_;
+  PartitionWatcher* watcher_ = nullptr;
   /// Where replicas that are not here yet should go, if they come: by name.
   std::map<log::TopicPartition, size_t> preferred_;
   struct Uncreated {

@@ -24,6 +24,7 @@ namespace odradek::server {
 
 class DispatchTable;
 class FetchSessions;
+class GroupCoordinators;
 class ProducerIds;
 class ServerMetrics;
 
@@ -45,6 +46,8 @@ struct Services {
   /// The partitions of every loop, indexed by loop: only this loop's own may be called directly,
   /// the others through io::Loop::post or hop.
   std::vector<replica::Shard*> shards{};
+  /// The group coordinators of every loop, likewise (group_access.h).
+  std::vector<GroupCoordinators*> groups{};
   /// Incremental fetch sessions of this loop.
   FetchSessions* fetch_sessions = nullptr;
   /// Producer ids of this loop; made by the first InitProducerId.

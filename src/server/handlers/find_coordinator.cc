@@ -2,25 +2,38 @@
 // share partition.
 //
 // 1: transactions. 4: several keys. 5: TRANSACTION_ABORTABLE may be answered. 6: share partitions.
-// - No coordinator runs here yet: every well-formed key is answered COORDINATOR_NOT_AVAILABLE,
-// which
-//   clients repeat until it succeeds, as at a broker whose coordinator is loading.
+// - The coordinator of a group leads the group's partition of `__consumer_offsets`. The topic is
+//   created when the first group asks; unlike Apache, which has the client ask again, we answer
+//   once it is there.
+// - No other coordinator runs here yet: COORDINATOR_NOT_AVAILABLE, which clients repeat.
 // - A key type that does not exist, share partitions before version 6, or a key of a share
-// partition
-//   that is not group:topic id:partition, is INVALID_REQUEST.
+//   partition that is not group:topic id:partition, is INVALID_REQUEST.
 // - From version 4 on the message of these errors is empty, as Apache writes it.
 #include "wire/gen/find_coordinator.h"
+
 #include <algorithm>
 
+#include "metadata/broker_config.h"
+#include "server/group_access.h"
+#include "server/handlers/auto_create.h"
 #include "server/handlers/handlers.h"
-#include "wire/errors.h"
 
 namespace odradek::server {
 
 namespace {
 
+using wire::ErrorCode;
+
+constexpr int8_t kGroup = 0;
 constexpr int8_t kTransaction = 1;
 constexpr int8_t kShare = 2;
+
+struct Place {
+  ErrorCode error = ErrorCode::kCoordinatorNotAvailable;
+  int32_t node = -1;
+  std::string_view host{};
+  int32_t port = -1;
+};
 
 /// group:topic id:partition, none of them empty.
 bool is_share_partition(std::string_view key) {
@@ -35,11 +48,23 @@ bool is_share_partition(std::string_view key) {
          Uuid::parse(key.substr(middle + 1, last - middle - 1)).has_value();
 }
 
-wire::ErrorCode check_key(int8_t key_type, std::string_view key, int16_t version) {
-  const int8_t most = version >= 6 ? kShare : kTransaction;
-  if (key_type < 0 || key_type > most || (key_type == kShare && !is_share_partition(key)))
-    return wire::ErrorCode::kInvalidRequest;
-  return wire::ErrorCode::kCoordinatorNotAvailable;
+/// Who leads the group's partition, by the listener that the client came through.
+Place group_place(Request& request, const metadata::Image& image, std::string_view group) {
+  const metadata::Partition* partition =
+      image.partition(kOffsetsTopic, group_partition(image, group));
+  if (partition == nullptr) return {};
+  const metadata::Broker* broker = image.broker(partition->leader);
+  if (broker == nullptr || broker->fenced) return {};
+  const metadata::Endpoint* at = broker->endpoint(request.listener().name);
+  if (at == nullptr) return {};
+  return {ErrorCode::kNone, broker->id.value, request.arena().copy(at->host), at->port};
+}
+
+Place place(Request& request, const metadata::Image& image, int8_t type, std::string_view key) {
+  const int8_t most = request.version() >= 6 ? kShare : kTransaction;
+  if (type < 0 || type > most || (type == kShare && !is_share_partition(key)))
+    return {ErrorCode::kInvalidRequest};
+  return type == kGroup ? group_place(request, image, key) : Place{};
 }
 
 }  // namespace
@@ -47,20 +72,30 @@ wire::ErrorCode check_key(int8_t key_type, std::string_view key, int16_t version
 io::Task<void> handle_find_coordinator(Request& request) {
   wire::FindCoordinatorRequest body;
   if (!request.decode(body)) co_return;
+  Services& services = request.services();
+  const bool asks = request.version() < 4 || !body.coordinator_keys.empty();
+  if (body.key_type == kGroup && asks && services.image->topic(kOffsetsTopic) == nullptr) {
+    const std::string_view names[] = {kOffsetsTopic};
+    co_await auto_create_topics(request, names);
+  }
+  const metadata::ImagePtr image = services.image;
   wire::FindCoordinatorResponse response;
   if (request.version() < 4) {
-    const wire::ErrorCode error = check_key(body.key_type, body.key, request.version());
-    response.error_code = wire::wire_value(error);
-    response.error_message = wire::message(error);
-    response.node_id = -1;
-    response.port = -1;
+    const Place at = place(request, *image, body.key_type, body.key);
+    response.error_code = wire::wire_value(at.error);
+    response.error_message = wire::message(at.error);
+    response.node_id = at.node;
+    response.host = at.host;
+    response.port = at.port;
   } else {
     for (std::string_view key : body.coordinator_keys) {
+      const Place at = place(request, *image, body.key_type, key);
       auto& c = response.coordinators.add(request.arena());
       c.key = key;
-      c.error_code = wire::wire_value(check_key(body.key_type, key, request.version()));
-      c.node_id = -1;
-      c.port = -1;
+      c.error_code = wire::wire_value(at.error);
+      c.node_id = at.node;
+      c.host = at.host;
+      c.port = at.port;
     }
   }
   request.respond(response);

@@ -351,9 +351,44 @@ TEST_F(HandlersTest, DescribeTopicPartitionsRefusesBadCursors) {
   EXPECT_EQ(answer->topics[0].error_code, wire::wire_value(ErrorCode::kInvalidRequest));
 }
 
-TEST_F(HandlersTest, FindCoordinatorHasNone) {
+TEST_F(HandlersTest, FindCoordinatorKnowsThoseOfGroups) {
+  create_on_demand();
   wire::FindCoordinatorRequest one;
   one.key = "g";
+  const auto old = client_->call<wire::FindCoordinatorResponse>(one, 2);
+  ASSERT_TRUE(old);
+  EXPECT_EQ(old->error_code, wire::wire_value(ErrorCode::kNone));
+  EXPECT_EQ(old->node_id, 1);
+  EXPECT_EQ(old->host, "broker1");
+  EXPECT_EQ(old->port, 9092);
+  // The topic was made for it, once.
+  ASSERT_EQ(server_.controller.asked.size(), 1U);
+  wire::FindCoordinatorRequest many;
+  many.coordinator_keys.add(arena_, "x");
+  many.coordinator_keys.add(arena_, "y");
+  const auto v4 = client_->call<wire::FindCoordinatorResponse>(many, 4);
+  ASSERT_TRUE(v4);
+  ASSERT_EQ(v4->coordinators.size(), 2U);
+  EXPECT_EQ(v4->coordinators[1].key, "y");
+  EXPECT_EQ(v4->coordinators[1].node_id, 1);
+  EXPECT_EQ(server_.controller.asked.size(), 1U);
+}
+
+TEST_F(HandlersTest, FindCoordinatorWithoutTheTopic) {
+  create_on_demand(ErrorCode::kInvalidReplicationFactor);
+  wire::FindCoordinatorRequest one;
+  one.key = "g";
+  const auto answer = client_->call<wire::FindCoordinatorResponse>(one, 2);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error_code, wire::wire_value(ErrorCode::kCoordinatorNotAvailable));
+  EXPECT_EQ(answer->node_id, -1);
+  EXPECT_TRUE(server_.lines.has("__consumer_offsets"));
+}
+
+TEST_F(HandlersTest, FindCoordinatorHasNoOthers) {
+  wire::FindCoordinatorRequest one;
+  one.key = "t";
+  one.key_type = 1;
   const auto old = client_->call<wire::FindCoordinatorResponse>(one, 2);
   ASSERT_TRUE(old);
   EXPECT_EQ(old->error_code, wire::wire_value(ErrorCode::kCoordinatorNotAvailable));

@@ -1,0 +1,99 @@
+// DescribeGroups, ListGroups, DeleteGroups.
+#include <algorithm>
+#include <cctype>
+
+#include "machines/group/draft.h"
+
+namespace odradek::machines::group {
+
+namespace {
+
+constexpr std::string_view kClassicType = "classic";
+
+/// Without space around it, in small letters.
+std::string plain(std::string_view text) {
+  const auto space = [](char c) { return static_cast<unsigned char>(c) <= ' '; };
+  while (!text.empty() && space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && space(text.back())) text.remove_suffix(1);
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+bool matches(const std::vector<std::string>& filter, std::string_view value) {
+  if (filter.empty()) return true;
+  const std::string wanted = plain(value);
+  return std::ranges::any_of(filter, [&](const std::string& f) { return plain(f) == wanted; });
+}
+
+DescribeAnswer::Group described(const ClassicGroup& group) {
+  DescribeAnswer::Group out{.found = true,
+                            .state = std::string(name(group.state)),
+                            .protocol_type = group.protocol_type.value_or("")};
+  // Which protocol it is, and what the members say in it, is settled only then.
+  const bool stable = group.state == ClassicState::kStable;
+  if (stable) out.protocol = group.protocol.value_or("");
+  for (const auto& [id, m] : group.members) {
+    const Protocol* p = stable ? m->protocol(out.protocol) : nullptr;
+    out.members.push_back({.id = id,
+                           .instance = m->instance,
+                           .client_id = m->client_id,
+                           .client_host = m->client_host,
+                           .metadata = p != nullptr ? p->metadata : "",
+                           .assignment = m->assignment});
+  }
+  return out;
+}
+
+}  // namespace
+
+DescribeAnswer describe(const Draft& draft, const Describe& command) {
+  DescribeAnswer answer;
+  for (const std::string& id : command.groups) {
+    const Group* group = draft.state.find(id);
+    answer.groups.push_back(group != nullptr ? described(*group->classic)
+                                             : DescribeAnswer::Group{.state = "Dead"});
+  }
+  return answer;
+}
+
+ListAnswer list(const Draft& draft, const List& command) {
+  ListAnswer answer;
+  if (!matches(command.types, kClassicType)) return answer;
+  for (const auto& [id, group] : draft.state.groups()) {
+    const std::string_view state = name(group.classic->state);
+    if (!matches(command.states, state)) continue;
+    answer.groups.push_back({.id = id,
+                             .protocol_type = group.classic->protocol_type.value_or(""),
+                             .state = std::string(state),
+                             .type = std::string(kClassicType)});
+  }
+  return answer;
+}
+
+DeleteGroupsAnswer delete_groups(Draft& draft, const DeleteGroups& command) {
+  DeleteGroupsAnswer answer;
+  for (const std::string& id : command.groups) {
+    const Group* group = draft.state.find(id);
+    if (group == nullptr || !group->is_empty()) {
+      answer.results.push_back(group == nullptr ? ErrorCode::kGroupIdNotFound
+                                                : ErrorCode::kNonEmptyGroup);
+      continue;
+    }
+    for (const auto& [topic, partitions] : group->offsets) {
+      for (const auto& [index, offset] : partitions) draft.remove_offset(id, topic, index);
+    }
+    for (const auto& [producer, offsets] : group->transactional) {
+      for (const auto& [topic, partitions] : offsets) {
+        for (const auto& [index, offset] : partitions) {
+          if (group->offset(topic, index) == nullptr) draft.remove_offset(id, topic, index);
+        }
+      }
+    }
+    draft.remove_group(id);
+    answer.results.push_back(ErrorCode::kNone);
+  }
+  return answer;
+}
+
+}  // namespace odradek::machines::group

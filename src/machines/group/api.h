@@ -1,0 +1,251 @@
+// What the group coordinator is asked and what it answers: decoded, owned values without versions,
+// apart from the few that change a decision. Handlers translate (src/server/handlers).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/uuid.h"
+#include "machines/machine.h"
+#include "wire/errors.h"
+
+namespace odradek::machines::group {
+
+using wire::ErrorCode;
+
+/// Names whoever waits for an answer that another command may give; never 0.
+using Token = uint64_t;
+
+// ---- offsets
+
+struct CommitOffsets {
+  struct Partition {
+    int32_t index = 0;
+    int64_t offset = 0;
+    int32_t leader_epoch = -1;
+    std::string metadata{};
+  };
+  struct Topic {
+    std::string name;
+    Uuid id;  // zero: not known
+    std::vector<Partition> partitions{};
+  };
+  std::string group;
+  int32_t generation = -1;  // or member epoch
+  std::string member{};
+  std::optional<std::string> instance{};
+  int64_t retention_ms = -1;
+  int16_t version = 0;  // of the request: an unknown group has another error before 9
+  std::vector<Topic> topics{};
+};
+struct CommitOffsetsAnswer {
+  ErrorCode error{};                 // of all
+  std::vector<ErrorCode> results{};  // by partition, in the order of the command; without an error
+};
+
+struct FetchOffsets {
+  struct Topic {
+    std::string name;
+    Uuid id;  // zero: not known
+    std::vector<int32_t> partitions{};
+  };
+  std::string group;
+  std::optional<std::vector<Topic>> topics{};  // none: all
+  bool require_stable = false;
+};
+struct FetchOffsetsAnswer {
+  struct Partition {
+    int32_t index = 0;
+    int64_t offset = -1;
+    int32_t leader_epoch = -1;
+    std::string metadata{};
+    ErrorCode error{};
+    bool operator==(const Partition&) const = default;
+  };
+  struct Topic {
+    std::string name;
+    Uuid id;
+    std::vector<Partition> partitions{};
+    bool operator==(const Topic&) const = default;
+  };
+  ErrorCode error{};
+  std::vector<Topic> topics{};
+};
+
+struct DeleteOffsets {
+  struct Topic {
+    std::string name;
+    std::vector<int32_t> partitions{};
+  };
+  std::string group;
+  std::vector<Topic> topics{};
+};
+struct DeleteOffsetsAnswer {
+  ErrorCode error{};
+  std::vector<ErrorCode> results{};  // by partition
+};
+
+/// Topics are gone, and their offsets go with them.
+struct TopicsDeleted {
+  struct Topic {
+    std::string name;
+    Uuid id;
+  };
+  std::vector<Topic> topics;
+};
+struct TopicsDeletedAnswer {
+  bool more = false;  // it did not fit in one batch: say it again
+};
+
+// ---- membership
+
+struct Protocol {
+  std::string name;
+  std::string metadata{};
+  bool operator==(const Protocol&) const = default;
+};
+
+struct Join {
+  Token token = 0;
+  std::string group;
+  std::string member{};  // empty: new
+  std::optional<std::string> instance{};
+  std::string client_id{};
+  std::string client_host{};
+  int32_t session_timeout_ms = 0;
+  int32_t rebalance_timeout_ms = 0;
+  std::string protocol_type{};
+  std::vector<Protocol> protocols{};
+  bool id_required = false;       // a new member has to ask for its id first (version 4)
+  bool skips_assignment = false;  // SkipAssignment can be answered (version 9)
+};
+struct JoinAnswer {
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance{};
+    std::string metadata{};
+    bool operator==(const Member&) const = default;
+  };
+  ErrorCode error{};
+  int32_t generation = -1;
+  std::optional<std::string> protocol_type{};
+  std::optional<std::string> protocol{};
+  std::string leader{};
+  bool skip_assignment = false;
+  std::string member{};
+  std::vector<Member> members{};  // for the leader
+  bool operator==(const JoinAnswer&) const = default;
+};
+
+struct Sync {
+  struct Assignment {
+    std::string member;
+    std::string bytes{};
+  };
+  Token token = 0;
+  std::string group;
+  int32_t generation = 0;
+  std::string member{};
+  std::optional<std::string> instance{};
+  std::optional<std::string> protocol_type{};
+  std::optional<std::string> protocol{};
+  std::vector<Assignment> assignments{};
+};
+struct SyncAnswer {
+  ErrorCode error{};
+  std::optional<std::string> protocol_type{};
+  std::optional<std::string> protocol{};
+  std::string assignment{};
+  bool operator==(const SyncAnswer&) const = default;
+};
+
+struct Heartbeat {
+  std::string group;
+  int32_t generation = 0;
+  std::string member{};
+  std::optional<std::string> instance{};
+};
+struct HeartbeatAnswer {
+  ErrorCode error{};
+};
+
+struct Leave {
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance{};
+  };
+  std::string group;
+  std::vector<Member> members{};
+};
+struct LeaveAnswer {
+  ErrorCode error{};
+  std::vector<ErrorCode> results{};  // by member
+};
+
+// ---- administration
+
+struct Describe {
+  std::vector<std::string> groups;
+};
+struct DescribeAnswer {
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance{};
+    std::string client_id{};
+    std::string client_host{};
+    std::string metadata{};
+    std::string assignment{};
+  };
+  struct Group {
+    bool found = false;
+    std::string state{};
+    std::string protocol_type{};
+    std::string protocol{};
+    std::vector<Member> members{};
+  };
+  std::vector<Group> groups{};  // in the order of the command
+};
+
+struct List {
+  std::vector<std::string> states{};  // empty: all
+  std::vector<std::string> types{};
+};
+struct ListAnswer {
+  struct Group {
+    std::string id;
+    std::string protocol_type{};
+    std::string state{};
+    std::string type{};
+  };
+  std::vector<Group> groups{};
+};
+
+struct DeleteGroups {
+  std::vector<std::string> groups;
+};
+struct DeleteGroupsAnswer {
+  std::vector<ErrorCode> results{};  // by group
+};
+
+using Command = std::variant<CommitOffsets, FetchOffsets, DeleteOffsets, TopicsDeleted, Join, Sync,
+                             Heartbeat, Leave, Describe, List, DeleteGroups, TimerFired>;
+
+/// Nothing to say (timers), or: the answer comes as a message to the command's token.
+struct NoAnswer {};
+using Response =
+    std::variant<NoAnswer, CommitOffsetsAnswer, FetchOffsetsAnswer, DeleteOffsetsAnswer,
+                 TopicsDeletedAnswer, JoinAnswer, SyncAnswer, HeartbeatAnswer, LeaveAnswer,
+                 DescribeAnswer, ListAnswer, DeleteGroupsAnswer>;
+
+/// An answer to somebody who waits.
+struct Message {
+  Token token = 0;
+  std::variant<JoinAnswer, SyncAnswer> answer;
+  bool operator==(const Message&) const = default;
+};
+
+}  // namespace odradek::machines::group

@@ -1,0 +1,56 @@
+// GroupHost: the group coordinators of one loop: one for each partition of `__consumer_offsets`
+// that the loop owns and this node leads.
+//
+// A resource of its loop. It follows the shard's partitions by itself (replica::PartitionWatcher).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/logger.h"
+#include "machines/group/group_machine.h"
+#include "metadata/broker_config.h"
+#include "metadata/delta.h"
+#include "node/coordinator.h"
+#include "replica/shard.h"
+#include "server/group_access.h"
+
+namespace odradek::node {
+
+class GroupHost final : public server::GroupCoordinators, private replica::PartitionWatcher {
+ public:
+  /// Before the shard's first `apply`.
+  GroupHost(replica::Shard& shard, metadata::BrokerConfigPtr config, Logger logger);
+  ~GroupHost() override;
+
+  void submit(int32_t partition, machines::group::Command command, Done done) override;
+  /// Offsets of topics that are gone go too.
+  void follow(const metadata::Delta& delta);
+
+ private:
+  struct Hosted {
+    std::unique_ptr<Coordinator<machines::GroupMachine>> coordinator;
+    /// Members that wait for the others, by token.
+    std::unordered_map<machines::group::Token, Done> waiting;
+    /// Topics that went while it was loading.
+    machines::group::TopicsDeleted deleted;
+  };
+
+  void changed(replica::Partition& partition) override;
+  void committed(replica::Partition& partition) override;
+  void gone(replica::Partition& partition) override;
+  void begin(replica::Partition& partition);
+  void remove_deleted(int32_t partition);
+  static void fail_waiting(Hosted& hosted);
+  static void answer(Hosted& hosted, machines::group::Message message);
+
+  replica::Shard& shard_;
+  metadata::BrokerConfigPtr config_;
+  Logger logger_;
+  std::map<int32_t, std::unique_ptr<Hosted>> hosted_;
+  machines::group::Token last_token_ = 0;
+};
+
+}  // namespace odradek::node

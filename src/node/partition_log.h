@@ -1,0 +1,70 @@
+// PartitionLog: a partition as the CommitLog of a coordinator's machine. One append is one batch,
+// committed when it is below the high watermark: on disk, if the topic is synced.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <span>
+
+#include "base/result.h"
+#include "io/io.h"
+#include "replica/partition.h"
+#include "wire/errors.h"
+#include "wire/record_batch.h"
+
+namespace odradek::node {
+
+/// Record has `stored()` with a `key` and an optional `value`.
+template <class Record>
+class PartitionLog {
+ public:
+  PartitionLog(replica::Partition& partition, const io::Clock& clock, wire::Codec codec)
+      : partition_(partition), clock_(clock), codec_(codec) {}
+
+  Result<void> can_append() const { return as_result(partition_.check_append()); }
+  Offset end() const { return partition_.log_end(); }
+  Offset committed() const { return partition_.high_watermark(); }
+  Result<Offset> append(std::span<const Record> records) {
+    wire::BatchBuilder builder({.base_offset = end(), .codec = codec_});
+    const WallMs now = clock_.wall();
+    for (const Record& r : records) builder.add(now, key(r), value(r));
+    Result<ByteBuffer> batch = builder.build();
+    if (!batch) return std::unexpected(batch.error());
+    appending_ = true;
+    const replica::ProduceOutcome outcome = partition_.append_own(*batch, now);
+    appending_ = false;
+    if (auto r = as_result(outcome.error); !r) return std::unexpected(r.error());
+    return outcome.end;
+  }
+  size_t size_of(const Record& record) const {
+    return wire::BatchBuilder::size_bound(key(record), value(record));
+  }
+  size_t batch_bytes_max() const {
+    const auto max = static_cast<size_t>(partition_.settings().config.max_message_bytes);
+    return max > wire::kBatchHeaderSize ? max - wire::kBatchHeaderSize : 0;
+  }
+  /// An append is under way: the high watermark may move in the midst of it.
+  bool appending() const { return appending_; }
+
+ private:
+  static ByteView key(const Record& r) { return as_bytes(r.stored().key); }
+  static std::optional<ByteView> value(const Record& r) {
+    if (!r.stored().value) return std::nullopt;
+    return as_bytes(*r.stored().value);
+  }
+  static Result<void> as_result(wire::ErrorCode error) {
+    using enum wire::ErrorCode;
+    if (error == kNone) return {};
+    const Errc kind = error == kNotEnoughReplicas   ? Errc::kLimit
+                      : error == kKafkaStorageError ? Errc::kIo
+                                                    : Errc::kClosed;
+    return fail(kind, std::string(wire::message(error)));
+  }
+
+  replica::Partition& partition_;
+  const io::Clock& clock_;
+  wire::Codec codec_;
+  bool appending_ = false;
+};
+
+}  // namespace odradek::node
