@@ -3,7 +3,7 @@
 // 1: rebalance timeout. 2: throttling. 4: a new member is given its id first (MEMBER_ID_REQUIRED).
 // 5: static members. 6: flexible. 7: protocol type and nullable protocol in the answer. 8: a
 // reason. 9: SkipAssignment.
-// - A protocol that is not known yet is an empty string.
+// - Before version 7 a protocol that is not known yet is an empty string.
 // - Version 0 has no rebalance timeout: the session timeout stands for it.
 #include "wire/gen/join_group.h"
 
@@ -53,7 +53,11 @@ void respond(Request& request, const JoinAnswer& answer) {
   response.error_code = wire::wire_value(answer.error);
   response.generation_id = answer.generation;
   if (answer.protocol_type) response.protocol_type = *answer.protocol_type;
-  if (answer.protocol) response.protocol_name = *answer.protocol;
+  if (answer.protocol) {
+    response.protocol_name = *answer.protocol;
+  } else if (request.version() >= 7) {
+    response.protocol_name = std::nullopt;
+  }
   response.leader = answer.leader;
   response.skip_assignment = answer.skip_assignment;
   response.member_id = answer.member;

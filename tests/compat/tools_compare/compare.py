@@ -40,6 +40,7 @@ ALIKE = (
     (r'wire-.*', r'"(topicId|replicaDirectoryId|voterDirectoryId)": "[^"]*"', r'"\1": "ID"'),
     (r'wire-.*', r'"(producerId|finalizedFeaturesEpoch|highWatermark|logEndOffset|leaderEpoch|totalBytes|usableBytes|'
                  r'lastFetchTimestamp|lastCaughtUpTimestamp|lastTimestamp|sessionId)": -?[1-9]\d*', r'"\1": N'),
+    (r'wire-.*', r'"(memberId|leader)": "(wire|one)-[0-9a-f-]{36}"', r'"\1": "\2-ID"'),
     (r'dump-.*', r'(CreateTime|LogAppendTime|maxTimestamp|timestamp): ?-?\d+', r'\1: TIME'),
     (r'dump-.*', r'"(incarnationId|topicId|id|directoryId|voterDirectoryId|clusterId)":"[^"]*"', r'"\1":"ID"'),
     (r'dump-.*', r'"(directories|logDirs)":\[[^\]]*\]', r'"\1":["ID"]'),
@@ -49,7 +50,7 @@ ALIKE = (
 UNORDERED = re.compile(r'topics-describe.*|configs-topics-every|offsets-all|election-all')
 # Arrays in answers whose order means nothing and follows a hash map at Apache Kafka.
 HASHED = ('supportedFeatures', 'finalizedFeatures', 'configs', 'configResources', 'results', 'responses', 'apiKeys', 'partitions',
-          'topics')
+          'topics', 'groups')
 
 
 class Driver:
