@@ -273,6 +273,130 @@ TEST_F(RuntimeTest, TimersComeBackAsCommands) {
   EXPECT_TRUE(host.timers.empty());
 }
 
+// A list of guests, which is stored, and who waits at the door, which is not. Commands: a name that
+// waits, or "!", which lets everybody in and tells them.
+class Door {
+ public:
+  struct Record {
+    std::string name;
+    bool waits = false;
+    bool soft() const { return waits; }
+  };
+  using Message = std::string;
+  using Response = std::string;
+  using Command = std::variant<std::string, TimerFired>;
+  using Decision = machines::Decision<Record, Response, Message>;
+
+  Decision decide(const Command& command, Now) const {
+    const auto* name = std::get_if<std::string>(&command);
+    if (name == nullptr) return {{}, "timer"};
+    if (*name != "!") return {{{*name, true}}, "wait", {{"patience", Millis(9)}}};
+    Decision out{{}, "opened", {{"patience", std::nullopt}}};
+    for (const std::string& n : waiting) {
+      out.records.push_back({n, false});
+      out.messages.push_back("welcome " + n);
+    }
+    return out;
+  }
+  void replay(Offset, const Record& record) {
+    if (record.waits) return waiting.push_back(record.name);
+    std::erase(waiting, record.name);
+    inside.push_back(record.name);
+  }
+  Decision loaded(Now) const { return {}; }
+
+  std::vector<std::string> waiting;
+  std::vector<std::string> inside;
+};
+static_assert(Machine<Door>);
+
+class DoorLog {
+ public:
+  Result<void> can_append() const { return {}; }
+  Offset end() const { return Offset(static_cast<int64_t>(records.size())); }
+  Offset committed() const { return Offset(0); }
+  Result<Offset> append(std::span<const Door::Record> batch) {
+    if (fails) return fail(Errc::kNoSpace, "the disk is full");
+    for (const auto& r : batch) records.push_back(r);
+    return end();
+  }
+  size_t size_of(const Door::Record&) const { return 1; }
+  size_t batch_bytes_max() const { return 100; }
+
+  std::vector<Door::Record> records;
+  bool fails = false;
+};
+
+struct SoftTest : ::testing::Test {
+  DoorLog log;
+  Host host;
+  std::vector<std::string> told;
+  Runtime<Door, DoorLog> runtime{log, host, [] { return std::make_unique<Door>(); },
+                                 [](const Error&) {}};
+  SoftTest() {
+    runtime.on_message([this](std::string m) { told.push_back(std::move(m)); });
+    load();
+  }
+  void load() {
+    runtime.start_loading();
+    for (size_t i = 0; i < log.records.size(); i++)
+      runtime.load(Offset(static_cast<int64_t>(i)), log.records[i]);
+    runtime.loaded();
+  }
+  void send(const std::string& command) {
+    runtime.submit(Door::Command(command), [this](Result<std::string> r) {
+      told.push_back(r ? *r : "error: " + r.error().message);
+    });
+  }
+};
+
+TEST_F(SoftTest, SoftRecordsAreReplayedAndNeverAppended) {
+  send("ann");
+  send("bob");
+  EXPECT_EQ(told, (std::vector<std::string>{"wait", "wait"}));  // nothing to wait for
+  host.end_turn();
+  EXPECT_TRUE(log.records.empty());
+  EXPECT_EQ(runtime.machine().waiting, (std::vector<std::string>{"ann", "bob"}));
+}
+
+TEST_F(SoftTest, MessagesFollowTheResponseOnceItIsCommitted) {
+  send("ann");
+  send("!");
+  send("bob");  // a soft decision waits behind the pending write, as a read
+  host.end_turn();
+  EXPECT_EQ(told, std::vector<std::string>{"wait"});
+  EXPECT_EQ(log.records.size(), 1U);
+  runtime.committed(log.end());
+  EXPECT_EQ(told, (std::vector<std::string>{"wait", "opened", "welcome ann", "wait"}));
+}
+
+TEST_F(SoftTest, AReloadForgetsWhatIsSoft) {
+  send("ann");
+  send("!");
+  host.end_turn();
+  send("bob");
+  send("!");
+  log.fails = true;
+  host.end_turn();
+  // Ann is in the log, but whoever is told so is not told before it is committed.
+  EXPECT_EQ(told, (std::vector<std::string>{"wait", "error: the disk is full",
+                                            "error: the disk is full", "error: the disk is full"}));
+  log.fails = false;
+  load();
+  EXPECT_EQ(runtime.machine().inside, std::vector<std::string>{"ann"});
+  EXPECT_TRUE(runtime.machine().waiting.empty());
+}
+
+TEST_F(SoftTest, TimersFollowTheOrderOfTheDecisions) {
+  send("ann");
+  send("!");    // disarms, but is not committed yet
+  send("bob");  // arms: the answer before it must not disarm this one later
+  host.end_turn();
+  EXPECT_EQ(host.timers.size(), 1U);
+  runtime.committed(log.end());
+  EXPECT_EQ(host.timers.size(), 1U);
+}
+
 TEST(RuntimeStates, TheTableOfTransitions) {
   using enum RuntimeState;
   std::string table;
