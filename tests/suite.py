@@ -50,6 +50,7 @@ def steps(mode):
         yield 'cli', ['bash', 'tests/cli/run.sh'], 300
         yield 'counts', ['bash', 'bench/counts.sh'], 240
         yield 'compat', ['bash', 'tests/compat/run.sh'], 1500
+        yield 'groups', ['bash', 'tests/groups/run.sh'], 900
         yield 'dirs', ['bash', 'tests/dirs/run.sh'], 300
         yield 'crash', ['bash', 'tests/crash/run.sh', '--rounds', '3'], 600
         # Last: thousands of removed files keep ext4's journal busy for minutes.
