@@ -32,7 +32,12 @@ class AdminClient {
   /// Sends `request` in the highest version that both sides know and decodes the answer.
   template <class Request, class Response>
   Result<Response> call(const Request& request, Arena& arena) {
-    auto version = negotiate(Request::kApiKey, Request::kMinVersion, Request::kMaxVersion);
+    return call_up_to<Request, Response>(request, Request::kMaxVersion, arena);
+  }
+  /// The same, in none above `most`.
+  template <class Request, class Response>
+  Result<Response> call_up_to(const Request& request, int16_t most, Arena& arena) {
+    auto version = negotiate(Request::kApiKey, Request::kMinVersion, most);
     if (!version) return std::unexpected(version.error());
     return call_version<Request, Response>(request, *version, arena);
   }

@@ -120,6 +120,31 @@ class FirstFiveMinutes(unittest.TestCase):
         rows = json.loads(self.ok('offsets', 'greetings', '--json'))
         self.assertEqual(rows, [{'topic': 'greetings', 'partition': 0, 'first': 0, 'next': 3}])
 
+    def test_group_life(self):
+        self.ok('topic', 'create', 'grouped', '-p', '2')
+        self.ok('produce', 'grouped', stdin='one\ntwo\nthree\n')
+        self.ok('group', 'reset', 'life', '--topic', 'grouped', '--to', 'latest')
+        self.assertIn({'group': 'life', 'type': 'classic', 'state': 'Empty', 'protocol': ''},
+                      json.loads(self.ok('group', 'list', '--json')))
+        described = json.loads(self.ok('group', 'describe', 'life', '--json'))[0]
+        self.assertEqual([p['lag'] for p in described['partitions']], [0, 0])
+        self.assertIn('not done', self.ok('group', 'reset', 'life', '--to', 'earliest', '--dry-run'))
+        self.ok('group', 'reset', 'life', '--shift', '-1')
+        described = json.loads(self.ok('group', 'describe', 'life', '--json'))[0]
+        ends = [p['end'] for p in described['partitions']]
+        self.assertEqual(sum(ends), 3)
+        self.assertEqual([p['lag'] for p in described['partitions']], [min(end, 1) for end in ends])
+        folder = os.path.join(self.server.directory, 'odradek-data', '__consumer_offsets-%d')
+        shown = ''.join(run('dump-log', os.path.join(folder % p, '0' * 20 + '.log')).stdout for p in range(50))
+        self.assertIn('OffsetCommitKey {"group":"life","topic":"grouped","partition":1}', shown)
+        self.assertIn('Deleted group life', self.ok('group', 'delete', 'life'))
+        again = self.server.cli('group', 'delete', 'life')
+        self.assertEqual(again.returncode, 1)
+        self.assertIn('GROUP_ID_NOT_FOUND', again.stderr)
+        self.assertEqual(self.server.cli('group', 'describe', 'life').returncode, 1)
+        both = self.server.cli('group', 'reset', 'life', '--to', '1', '--shift', '1')
+        self.assertIn('one of', both.stderr)
+
     def test_config(self):
         self.ok('topic', 'create', 'tuned', '-c', 'retention.ms=1000')
         shown = json.loads(self.ok('config', 'describe', '--topic', 'tuned', '--json'))

@@ -82,6 +82,44 @@ def messages():
         add('framed_record', v['name'], bytes.fromhex(v['framed']))
 
 
+def group_record(key, value, flags=0):
+    return struct.pack('>BHH', flags | (value is None), len(key), len(value or b'')) + key + (value or b'')
+
+
+def subscription(*topics):
+    return struct.pack('>hi', 0, len(topics)) + b''.join(probe.string(t) for t in topics) + b'\xff\xff\xff\xff'
+
+
+def group_records():
+    """Every record of a group once, and the histories of some groups."""
+    of_groups = [v for v in vectors('records.jsonl.gz') if v.get('domain') == 'group' and v['case'] == 'full']
+    keys = {v['key']: bytes.fromhex(v['framed']) for v in of_groups if v['type'].endswith('key')}
+    for v in of_groups:
+        if v['type'].endswith('value'):
+            key, value = keys[v['key']], bytes.fromhex(v['framed'])
+            add('group_records', f'{v["name"]}-{v["version"]}', group_record(key, value) + group_record(key, None))
+
+    def offset(group, topic, partition, at, flags=0):
+        key = struct.pack('>h', 1) + probe.string(group) + probe.string(topic) + struct.pack('>i', partition)
+        return group_record(key, struct.pack('>hqi', 3, at, -1) + probe.string('note') + struct.pack('>q', 10 ** 12), flags)
+
+    def group(name, generation, members):
+        value = struct.pack('>h', 3) + probe.string('consumer') + struct.pack('>i', generation)
+        value += probe.string('range') + probe.string(members[0][0]) if members else b'\xff\xff' * 2
+        value += struct.pack('>qi', 10 ** 12, len(members))
+        for member, instance in members:
+            value += probe.string(member) + (probe.string(instance) if instance else b'\xff\xff')
+            value += probe.string('client') + probe.string('/host') + struct.pack('>ii', 60000, 10000)
+            for data in (subscription('t', 'u'), b'assigned'):
+                value += struct.pack('>i', len(data)) + data
+        return group_record(struct.pack('>h', 2) + probe.string(name), value)
+    add('group_records', 'members', group('g', 3, [('a', None), ('b', 'one')]) + offset('g', 't', 0, 5) + offset('g', 'v', 1, 6))
+    add('group_records', 'empty', group('g', 4, []) + offset('g', 't', 0, 5))
+    add('group_records', 'twice-the-instance', group('g', 1, [('a', 'one'), ('b', 'one')]) + group('h', 2147483647, [('c', 'two')]))
+    add('group_records', 'transactions', offset('g', 't', 0, 5, 2) + offset('g', 't', 0, 7) + offset('h', 't', 1, 9, 2)
+        + group_record(b'', b'', 12) + offset('g', 't', 0, 8, 2) + group_record(b'', b'', 4))
+
+
 def raw_snappy(data):
     """A snappy block of literals alone."""
     out, n = b'', len(data)
@@ -197,6 +235,7 @@ def main():
             if not path.name.startswith('found-'):
                 path.unlink()
     messages()
+    group_records()
     batches()
     logs()
     small_files()

@@ -184,6 +184,7 @@ TEST(FuzzReplay, Decompression) {
 /// vectors of their own.
 TEST(FuzzReplay, Corpora) {
   const std::pair<const char*, Target> all[] = {{"request", fuzz::request},
+                                                {"group_records", fuzz::group_records},
                                                 {"log_recovery", fuzz::log_recovery},
                                                 {"index_files", fuzz::index_files},
                                                 {"checkpoint_files", fuzz::checkpoint_files},

@@ -16,6 +16,11 @@ void message(ByteView input);
 /// A stored metadata record: its prefix chooses type and version.
 void framed_record(ByteView input);
 
+/// Records of `__consumer_offsets`: a byte of flags (bit 0 no value, bit 1 of a transaction, bit 2
+/// its end), the sizes of key and value in two bytes each, the bytes. A group coordinator that has
+/// loaded them must serve its groups, and what it writes then must be readable.
+void group_records(ByteView input);
+
 /// A buffer of record batches, every record of every batch, decompressed or not.
 void batches(ByteView input);
 

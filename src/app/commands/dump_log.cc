@@ -12,6 +12,7 @@
 
 #include "app/cli.h"
 #include "base/crc32c.h"
+#include "machines/group/record.h"
 #include "metadata/record.h"
 #include "wire/compression.h"
 #include "wire/gen/producer_snapshot.h"
@@ -23,10 +24,14 @@ namespace {
 
 constexpr size_t kChunk = 4 << 20;
 
+/// What the records are.
+enum class Decoder { kNone, kMetadata, kGroups };
+
 struct DumpOptions {
   std::vector<std::string> files;
   bool headers_only = false;
   bool metadata = false;
+  bool groups = false;
 };
 
 std::string_view codec_name(wire::Codec codec) {
@@ -120,16 +125,21 @@ boost::json::object batch_json(const wire::BatchHeader& b, uint64_t position) {
 }
 
 boost::json::value record_json(const wire::RecordView& r, const wire::BatchHeader& batch,
-                               bool metadata) {
+                               Decoder decoder) {
   boost::json::object o{{"offset", r.offset.value}, {"timestamp", r.timestamp.value}};
   if (batch.is_control()) {
     auto type = wire::control_type(r);
     o["control"] = type ? static_cast<int>(*type) : -1;
     return o;
   }
-  if (metadata && r.value) {
+  if (decoder == Decoder::kMetadata && r.value) {
     auto record = metadata::Record::from_value(*r.value);
     o["record"] = record ? record->to_line() : record.error().message;
+    return o;
+  }
+  if (decoder == Decoder::kGroups && r.key) {
+    const ProducerId producer = batch.is_transactional() ? batch.producer_id() : ProducerId(-1);
+    o["record"] = machines::group::Record::loaded(*r.key, r.value, producer).to_line();
     return o;
   }
   o["key"] = text_or_size(r.key);
@@ -164,7 +174,7 @@ void print_batch(const Cli& cli, const boost::json::object& batch,
   }
 }
 
-void dump_batches(Cli& cli, const std::string& path, const DumpOptions& options, bool metadata) {
+void dump_batches(Cli& cli, const std::string& path, const DumpOptions& options, Decoder decoder) {
   BatchFile file(path);
   wire::Decompressor decompressor;
   auto shown = std::chrono::steady_clock::now();
@@ -185,7 +195,7 @@ void dump_batches(Cli& cli, const std::string& path, const DumpOptions& options,
           break;
         }
         if (!*more) break;
-        records.push_back(record_json(record, **batch, metadata));
+        records.push_back(record_json(record, **batch, decoder));
       }
     }
     print_batch(cli, batch_json(**batch, at), records);
@@ -256,11 +266,16 @@ void dump(Cli& cli, const DumpOptions& options) {
     const std::string name = path.substr(path.rfind('/') + 1);
     if (options.files.size() > 1 && !cli.json) fmt::print("{}\n", path);
     const int64_t base = std::atoll(name.c_str());
-    const bool metadata = options.metadata || path.find("__cluster_metadata-") != std::string::npos;
+    Decoder decoder = Decoder::kNone;
+    if (options.metadata || path.find("__cluster_metadata-") != std::string::npos) {
+      decoder = Decoder::kMetadata;
+    } else if (options.groups || path.find("__consumer_offsets-") != std::string::npos) {
+      decoder = Decoder::kGroups;
+    }
     if (ends_with(name, ".log")) {
-      dump_batches(cli, path, options, metadata);
+      dump_batches(cli, path, options, decoder);
     } else if (ends_with(name, ".checkpoint")) {
-      dump_batches(cli, path, options, true);
+      dump_batches(cli, path, options, Decoder::kMetadata);
     } else if (ends_with(name, ".timeindex")) {
       dump_index(cli, path, base, true);
     } else if (ends_with(name, ".index")) {
@@ -282,6 +297,7 @@ void add_dump_log(CLI::App& program, Cli& cli) {
   command->add_option("file", options->files, "files")->required();
   command->add_flag("--headers-only", options->headers_only, "batches without their records");
   command->add_flag("--metadata", options->metadata, "decode values as metadata records");
+  command->add_flag("--groups", options->groups, "decode records of groups and their offsets");
   command->add_flag("--json", cli.json, "one JSON object a batch");
   command->callback([&cli, options] { dump(cli, *options); });
 }

@@ -209,7 +209,7 @@ void ClassicEdit::prepare_rebalance() {
   if (initial) {
     // Others of a new group may come soon: they are waited for.
     group_.member_added = false;
-    group_.delay_ms = draft_.settings.initial_rebalance_delay_ms;
+    group_.delay_ms = std::max(draft_.settings.initial_rebalance_delay_ms, 0);
     group_.delay_left_ms = std::max(rebalance_timeout_ms() - group_.delay_ms, 0);
     draft_.arm(join_timer(id_), group_.delay_ms);
   } else if (all_joined()) {
@@ -229,7 +229,8 @@ void ClassicEdit::initial_delay_over() {
   if (!group_.member_added || group_.delay_left_ms == 0) return complete_join();
   changed_ = true;
   group_.member_added = false;
-  const int32_t delay = std::min(draft_.settings.initial_rebalance_delay_ms, group_.delay_left_ms);
+  const int32_t delay =
+      std::min(std::max(draft_.settings.initial_rebalance_delay_ms, 0), group_.delay_left_ms);
   group_.delay_left_ms = std::max(group_.delay_left_ms - group_.delay_ms, 0);
   group_.delay_ms = delay;
   draft_.arm(join_timer(id_), delay);
@@ -269,7 +270,8 @@ void ClassicEdit::complete_join() {
 
 void ClassicEdit::begin_generation() {
   changed_ = true;
-  group_.generation++;
+  // A record may say any number; behind the largest comes the least, as in Java.
+  group_.generation = static_cast<int32_t>(static_cast<uint32_t>(group_.generation) + 1);
   if (group_.members.empty()) {
     group_.protocol.reset();
     move_to(ClassicState::kEmpty);

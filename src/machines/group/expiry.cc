@@ -42,7 +42,9 @@ bool expired(const Draft& draft, const Group& group, std::string_view topic, int
   const int64_t now = draft.now.wall.value;
   // Older clients said by themselves how long.
   if (c.expires_at != kNoTimestamp) return now >= c.expires_at.value;
-  return now - since->value >= draft.settings.offsets_retention.value;
+  int64_t age = 0;  // a record may state any time
+  if (__builtin_sub_overflow(now, since->value, &age)) return since->value < now;
+  return age >= draft.settings.offsets_retention.value;
 }
 
 /// Whether nothing is left of the group's offsets.

@@ -52,7 +52,9 @@ Record commit_record(const CommitOffsets& c, const CommitOffsets::Topic& topic,
     value.topic_id = topic.id;
     return Record::of(key, value, kOffsetCommitVersion);
   }
-  value.expire_timestamp = now.value + c.retention_ms;
+  // A client may ask for any length.
+  if (__builtin_add_overflow(now.value, c.retention_ms, &value.expire_timestamp))
+    value.expire_timestamp = INT64_MAX;
   return Record::of(key, value, kExpiringOffsetCommitVersion);
 }
 
