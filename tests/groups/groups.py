@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 
 import broker as brokers
+import confluent_kafka
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
@@ -257,6 +258,55 @@ def static_members(kind, port):
         true('one' in told and 'two' in told, told)
         first.close()
         second.close()
+
+
+class RdMember:
+    """The same with librdkafka."""
+
+    def __init__(self, address, topic, **options):
+        self.consumer = confluent_kafka.Consumer({
+            'bootstrap.servers': address, 'group.id': 'group', 'auto.offset.reset': 'earliest', 'session.timeout.ms': 10000,
+            'heartbeat.interval.ms': 500, 'log_level': 0, **{k.replace('_', '.'): v for k, v in options.items()}})
+        self.assigned, self.values, self.stopping = set(), [], False
+        self.consumer.subscribe([topic])
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopping:
+            message = self.consumer.poll(0.1)
+            if message is not None and not message.error():
+                self.values.append(int(message.value()))
+            self.assigned = {p.partition for p in self.consumer.assignment()}
+
+    def close(self):
+        self.stopping = True
+        self.thread.join(30)
+        self.consumer.close()
+
+
+@case
+def librdkafka_members(kind, port):
+    with Place(kind, port) as place:
+        for strategy in ('range', 'roundrobin', 'cooperative-sticky'):
+            for static in (False, True):
+                topic = f'{strategy}-{static}'
+                make_topic(place.address, topic, 4)
+                produce(place.address, topic, 4, range(40))
+                options = {'partition_assignment_strategy': strategy, 'group_id': topic}
+                members = [RdMember(place.address, topic, **options, **({'group_instance_id': f'i{n}'} if static else {}))
+                           for n in range(2)]
+                eventually(lambda: shared(members, 4), f'{topic}: two members share four partitions')
+                eventually(lambda: set(range(40)) <= {v for m in members for v in m.values}, f'{topic}: all was read')
+                place.become(kind, kill=True)
+                produce(place.address, topic, 4, range(40, 80))
+                eventually(lambda: set(range(80)) <= {v for m in members for v in m.values}, f'{topic}: the rest was read')
+                true(shared(members, 4), f'{topic}: still shared')
+                members.pop().close()
+                # A static member's place is kept until its session ends.
+                eventually(lambda: len(members[0].assigned) == 4, f'{topic}: one member has all')
+                members[0].close()
+                equal(offsets(place.address, topic), {p: 20 for p in range(4)}, f'{topic}: committed offsets')
 
 
 @case
