@@ -19,9 +19,10 @@ sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 
 import broker as brokers
 import confluent_kafka
-from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
+from kafka.structs import OffsetAndMetadata
 
 CASES = []
 
@@ -147,9 +148,9 @@ def consumer_groups(address, *args):
 class Place:
     """A directory and a port, and whichever broker runs there."""
 
-    def __init__(self, kind, port):
-        self.broker = brokers.Broker(kind, port)
-        self.port, self.directory = port, self.broker.directory
+    def __init__(self, kind, port, properties=()):
+        self.broker = brokers.Broker(kind, port, properties=properties)
+        self.port, self.directory, self.properties = port, self.broker.directory, properties
 
     def __enter__(self):
         self.broker.start()
@@ -170,7 +171,7 @@ class Place:
             self.broker.kill()
         else:
             true(self.broker.stop() in (0, 143), 'the broker did not end by itself')
-        self.broker = brokers.Broker(kind, self.port, directory=self.directory)
+        self.broker = brokers.Broker(kind, self.port, directory=self.directory, properties=self.properties)
         self.broker.start()
 
 
@@ -358,6 +359,29 @@ def dump_offsets(place):
     true(len(kinds) >= 2, f'kinds of records: {kinds}\n{told}')
     print(f'     record types and versions: {kinds}', flush=True)
     return kinds
+
+
+@case
+def offsets_are_compacted(kind, port):
+    small = ('offsets.topic.segment.bytes=1048576', 'log.cleaner.backoff.ms=100', 'offsets.topic.num.partitions=1')
+    with Place(kind, port, small) as place:
+        make_topic(place.address, 't', 5)
+        consumer = KafkaConsumer(bootstrap_servers=place.address, group_id='group', enable_auto_commit=False)
+        where = [TopicPartition('t', p) for p in range(5)]
+        consumer.assign(where)
+        for n in range(1500):
+            consumer.commit({w: OffsetAndMetadata(n, 'x' * 1000, -1) for w in where[:1 + n % 5]})
+        consumer.close()
+        want = {p: max(n for n in range(1500) if n % 5 >= p) for p in range(5)}
+        equal(offsets(place.address, 'group'), want, 'offsets')
+        folder = os.path.join(place.broker.logs, '__consumer_offsets-0')
+
+        def size():
+            return sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder) if f.endswith('.log'))
+        eventually(lambda: size() < 1500000, 'the log is compacted')
+        for _ in range(2):
+            place.become(kind, kill=True)
+            equal(first_offsets(place.address, 'group'), want, 'offsets after the restart')
 
 
 def hand_over(first, second, port, kill):
