@@ -245,6 +245,7 @@ def static_members(kind, port):
     with Place(kind, port) as place:
         make_topic(place.address, 't', 4)
         first = Member(place.address, 't', group_instance_id='one', session_timeout_ms=30000)
+        eventually(lambda: len(first.assigned) == 4, 'the first has all partitions')
         second = Member(place.address, 't', group_instance_id='two', session_timeout_ms=30000)
         eventually(lambda: shared([first, second], 4), 'two members share four partitions')
         had, rebalances = second.assigned, first.rebalances
