@@ -52,6 +52,9 @@ struct Services {
   FetchSessions* fetch_sessions = nullptr;
   /// Producer ids of this loop; made by the first InitProducerId.
   std::shared_ptr<ProducerIds> producer_ids{};
+  /// Why topics could not be created by themselves, as told last, and when.
+  std::string create_failure{};
+  MonoNs create_failure_told{0};
 };
 
 /// `Result<ByteBuffer> answer = co_await ask_controller(services, api, version, body);` the body of

@@ -230,7 +230,9 @@ def the_broker_dies(kind, port):
         before = [(m.generation, m.rebalances) for m in members]
         for _ in range(3):
             place.become(kind, kill=True)
-            equal(sum(offsets(place.address, 'group').values()), 100, 'offsets after the restart')
+            # Ours has them when it serves; Apache's coordinators come a little later.
+            ask = first_offsets if kind == 'apache' else offsets
+            equal(sum(ask(place.address, 'group').values()), 100, 'offsets after the restart')
         produce(place.address, 't', 4, range(100, 200))
         eventually(lambda: set(range(200)) <= {v for m in members for v in m.values}, 'the rest was read')
         # Members never noticed: the group came back as it was.

@@ -53,8 +53,18 @@ void describe(Arena& arena, const BrokerConfig& config, Creatable& topic) {
   }
 }
 
+/// Clients that wait for a topic ask ten times a second.
+constexpr Millis kTellAgain{10'000};
+
+void tell(Services& services, std::string failure) {
+  const MonoNs now = services.loop.clock().now();
+  if (failure == services.create_failure && now < services.create_failure_told + kTellAgain) return;
+  services.logger.warn("{}", failure);
+  services.create_failure = std::move(failure);
+  services.create_failure_told = now;
+}
+
 void log_failures(Request& request, const ByteBuffer& answer) {
-  const Logger& logger = request.services().logger;
   wire::CreateTopicsResponse response;
   wire::Reader reader(answer, request.arena());
   if (!response.decode(reader, kCreateTopicsVersion)) return;
@@ -62,8 +72,8 @@ void log_failures(Request& request, const ByteBuffer& answer) {
     const auto error = static_cast<wire::ErrorCode>(t.error_code);
     // Somebody else was faster: as good as created.
     if (error == wire::ErrorCode::kNone || error == wire::ErrorCode::kTopicAlreadyExists) continue;
-    logger.warn("could not create topic {} by itself: {} {}", t.name, wire::name(error),
-                t.error_message.value_or(""));
+    tell(request.services(), fmt::format("could not create topic {} by itself: {} {}", t.name,
+                                         wire::name(error), t.error_message.value_or("")));
   }
 }
 
@@ -89,7 +99,8 @@ io::Task<void> auto_create_topics(Request& request, std::span<const std::string_
   if (answer) {
     log_failures(request, *answer);
   } else {
-    services.logger.warn("could not create topics by themselves: {}", answer.error().message);
+    tell(services,
+         fmt::format("could not create topics by themselves: {}", answer.error().message));
   }
 }
 
