@@ -14,7 +14,7 @@ and "synced" (before each answer) mean the same for both. What a run wrote is de
 begins; a run ends early once it has written 2 GB, so that the disk's speed does not decide.
 
 The limit is bench/limit: a bare epoll server that appends the same bytes and answers, under the same load; where the
-disk decides, the raw fdatasync of a file that grows by as much, measured just before.
+disk decides, the raw fdatasync of a file that grows by as much, measured right after.
 """
 import argparse
 import contextlib
@@ -363,19 +363,20 @@ class Bench:
 
     def attempt(self, what, call, *args):
         """What goes wrong is told at the end, and the run goes on: a row that is missing shows it."""
-        where = next((a.kind for a in args if isinstance(a, brokers.Broker)), args[0] if isinstance(args[0], str) else '')
+        where = next((a if isinstance(a, str) else a.kind for a in args if isinstance(a, (str, brokers.Broker))), '')
         began = time.time()
         try:
             call(*args)
+            say(f'{what}, {where}: {time.time() - began:.1f} s')
         except (RuntimeError, OSError, KeyError, ValueError, subprocess.SubprocessError) as problem:
             self.problems.append(f'{what}, {where}: {problem}')
-        say(f'{what}, {where}: {time.time() - began:.1f} s' + (f': {self.problems[-1]}' if self.problems else ''))
+            say(f'FAILED: {self.problems[-1]}')
 
     def count_syncs(self, broker):
         """The syncs of a broker while it answers one synced request after the other."""
         self.rawperf('produce', broker, 'syncs', '--create', 1, '--conf', ALWAYS, '-n', 1, '-B', 1, '-a', 'all')
         out = os.path.join(broker.directory, 'strace')
-        strace = subprocess.Popen(['strace', '-f', '-c', '-qq', '-e', 'trace=fsync,fdatasync,syncfs,sync_file_range', '-o', out,
+        strace = subprocess.Popen(['strace', '-f', '-c', '-qq', '-e', 'trace=fsync,fdatasync,syncfs', '-o', out,
                                    '-p', str(broker.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             end = time.time() + 30
@@ -509,7 +510,7 @@ def compare(args):
             for kind in KINDS:
                 bench.attempt(f'round {turn + 1}, start and restart', bench.start_and_restart, kind)
     if chosen:
-        bench.loads(chosen)
+        bench.attempt('loads', bench.loads, chosen)
     how = (' --quick' if args.quick else '') + (f' --rows {" ".join(map(repr, args.rows))}' if args.rows else '')
     print(text_of(bench, chosen, how, load_before, spread=False))
     folder = os.path.join(args.out, 'images')
