@@ -32,8 +32,7 @@
 
 namespace {
 
-constexpr size_t kBuffer = 4 << 20;   // holds the largest request and what comes behind it
-constexpr off_t kLargest = 1L << 30;  // then the file is written from its start again
+constexpr size_t kBuffer = 4 << 20;  // holds the largest request and what comes behind it
 constexpr int kEventsAtOnce = 128;
 constexpr size_t kCorrelationAt = 4;
 
@@ -54,7 +53,6 @@ class File {
     if (fd_ < 0) die(path);
   }
   void append(const char* bytes, size_t size) {
-    if (at_ + static_cast<off_t>(size) > kLargest) at_ = 0;
     if (pwrite(fd_, bytes, size, at_) != static_cast<ssize_t>(size)) die("pwrite");
     at_ += static_cast<off_t>(size);
   }
