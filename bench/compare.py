@@ -4,7 +4,8 @@
     compare.py                      every row, 3 rounds of 8 s: under 30 minutes; writes docs/performance.md (between its
                                     markers), docs/performance.csv (every value) and docs/images/
     compare.py --quick              1 round of 2 s, to try it; writes to build/bench/quick
-    compare.py --rows TEXT...       only the rows whose names contain one of these
+    compare.py --rounds N           fewer rounds, or more; writes there as well
+    compare.py --rows TEXT...       only the rows whose names contain one of these; writes there as well
     compare.py --steady [MINUTES]   each broker for 20 minutes: many producers, keyed records, retention deleting
 
 First each broker runs alone: start in a fresh directory, idle, kill -9 and clean restart with some GB written. Then both
@@ -504,14 +505,14 @@ def images(folder, names):
 def compare(args):
     load_before, began = os.getloadavg()[0], time.time()
     chosen = [load for load in LOADS if not args.rows or any(text in load.name for text in args.rows)]
-    bench = Bench(2 if args.quick else 8, 1 if args.quick else 3, 0.3 if args.quick else GIGABYTES, args.port)
+    bench = Bench(2 if args.quick else 8, args.rounds or (1 if args.quick else 3), 0.3 if args.quick else GIGABYTES, args.port)
     if not args.rows or any(text in START + RESTART + 'idle' for text in args.rows):
         for turn in range(bench.rounds):
             for kind in KINDS:
                 bench.attempt(f'round {turn + 1}, start and restart', bench.start_and_restart, kind)
     if chosen:
         bench.attempt('loads', bench.loads, chosen)
-    how = (' --quick' if args.quick else '') + (f' --rows {" ".join(map(repr, args.rows))}' if args.rows else '')
+    how = (' --quick' if args.quick else '') + (f' --rounds {args.rounds}' if args.rounds else '') + (f' --rows {" ".join(map(repr, args.rows))}' if args.rows else '')
     print(text_of(bench, chosen, how, load_before, spread=False))
     folder = os.path.join(args.out, 'images')
     draw(bench, chosen, folder)
@@ -582,12 +583,13 @@ def on_disk_mib(folders):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true')
+    parser.add_argument('--rounds', type=int, help='3; with --quick 1')
     parser.add_argument('--rows', nargs='+', metavar='TEXT')
     parser.add_argument('--steady', nargs='?', type=float, const=20, metavar='MINUTES')
     parser.add_argument('--out', help='where performance.md, performance.csv and images/ are written')
     parser.add_argument('--port', type=int, default=24000, help='the first of 100')
     args = parser.parse_args()
-    partial = args.quick or args.rows or (args.steady and args.steady < 20)
+    partial = args.quick or args.rounds or args.rows or (args.steady and args.steady < 20)
     args.out = args.out or (os.path.join(WORK, 'quick') if partial else os.path.join(brokers.ROOT, 'docs'))
     os.makedirs(WORK, exist_ok=True)
     os.makedirs(os.path.join(args.out, 'images'), exist_ok=True)

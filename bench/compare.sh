@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# compare.sh [--quick] [--rows TEXT...] [--out docs] | --steady [MINUTES]
+# compare.sh [--quick] [--rounds N] [--rows TEXT...] [--out docs] | --steady [MINUTES]
 # Odradek beside Apache Kafka in one run on one disk, and what a bare server needs for the same: see compare.py. Installs and
 # builds what is missing.
 set -euo pipefail
