@@ -1,4 +1,4 @@
-"""The numbers that the design sets itself (docs/design.md, "Numbers to hold"), each as a bound on a figure of the table."""
+"""The numbers that the project sets itself, each as a bound on a figure of the table; compare.py lists them."""
 from dataclasses import dataclass
 from typing import Callable
 
@@ -7,7 +7,7 @@ from results import number
 
 @dataclass(frozen=True)
 class Number:
-    what: str           # as the design says it
+    what: str
     figure: str         # a row of the table
     bound: Callable     # table, figure: (value, how it comes about); the value is None where it was not measured
     least: bool = False     # Odradek's figure must be at least the bound instead of at most
