@@ -41,7 +41,7 @@ import probe
 import results
 import targets
 from results import ALWAYS, HEAP, KINDS, NEVER, PARTITIONS, SHOWN, Table, number, rawperf
-from targets import Number, at_most, of_apache, of_limit, of_own, raw_plus
+from targets import Number, fixed, of_apache, of_limit, of_own, raw_plus
 
 LIMIT = os.path.join(brokers.BUILD, 'bin', 'limit')
 WORK = os.path.join(brokers.ROOT, 'build', 'bench')
@@ -168,11 +168,11 @@ COLUMNS = {
 }
 
 NUMBERS = (
-    Number('start in a fresh directory to the Metadata answer', f'{START}: Metadata answered', at_most(100)),
-    Number('start in a fresh directory to the first record acknowledged', f'{START}: first record acknowledged', at_most(100)),
-    Number('resident memory, idle', 'idle: resident memory', at_most(20)),
-    Number('resident memory after all loads', f'{AFTER}: resident memory', at_most(200)),
-    Number('CPU, idle', 'idle: CPU', at_most(0.1)),
+    Number('start in a fresh directory to the Metadata answer', f'{START}: Metadata answered', fixed(100)),
+    Number('start in a fresh directory to the first record acknowledged', f'{START}: first record acknowledged', fixed(100)),
+    Number('resident memory, idle', 'idle: resident memory', fixed(20)),
+    Number('resident memory after all loads', f'{AFTER}: resident memory', fixed(200)),
+    Number('CPU, idle', 'idle: CPU', fixed(0.1)),
     Number('CPU per million 100 B records, 16 KiB batches, acks=1', f'{MAXIMUM}: cpu', of_apache(1 / 8)),
     Number('the same', f'{MAXIMUM}: cpu', of_limit(1.6)),
     Number('the same, acks=all, idempotent', f'{IDEMPOTENT}: cpu', of_apache(1 / 8)),
@@ -192,8 +192,8 @@ NUMBERS = (
     Number('100 busy partitions, synced, p99', f'{BUSY[100]}: p99', of_own(2, f'{BUSY[1]}: p99', 'that over one')),
     Number('the same', f'{BUSY[100]}: p99', of_apache(1 / 10)),
     Number(f'kill -9 with {GIGABYTES} GB written to the first record acknowledged',
-           f'{RESTART.format(GIGABYTES)}: after kill -9', at_most(500)),
-    Number(DURABLE, f'{DURABLE}', at_most(1), least=True),
+           f'{RESTART.format(GIGABYTES)}: after kill -9', fixed(500)),
+    Number(DURABLE, f'{DURABLE}', fixed(1), least=True),
 )
 
 

@@ -13,7 +13,7 @@ class Number:
     least: bool = False     # Odradek's figure must be at least the bound instead of at most
 
 
-def at_most(value):
+def fixed(value):
     return lambda table, figure: (value, '')
 
 
