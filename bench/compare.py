@@ -352,7 +352,6 @@ class Bench:
             done.set()
             sampler.join()
             for broker in running:
-                broker.stop()
                 broker.kill()
                 broker.remove()
 
