@@ -346,7 +346,8 @@ class Bench:
                 for index, load in enumerate(chosen):
                     self.turn(load, running if turn % 2 == 0 else running[::-1], index, turn)
             for broker in running:
-                self.table.add(f'{AFTER}: resident memory', broker.kind, broker.rss_mib(), 'MiB')
+                if len(chosen) == len(LOADS):
+                    self.table.add(f'{AFTER}: resident memory', broker.kind, broker.rss_mib(), 'MiB')
                 self.attempt(DURABLE, self.count_syncs, broker)
         finally:
             done.set()
