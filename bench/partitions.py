@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'tests', 'tools'))
 
 import broker as brokers
-import first_table as tables
+import results as tables
 import probe
 from many import create_topic, produce_to_all, until_serving
 

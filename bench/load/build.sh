@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# build.sh: builds build/tests/bin/rawperf, the load generator. Needs a C++ compiler and nothing else.
+# build.sh: builds build/tests/bin/rawperf, the load generator.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-out=$(cd "$here/../.." && pwd)/build/tests/bin
-mkdir -p "$out"
+. "$here/../../scripts/lib.sh"
 compiler=${CXX:-$(command -v clang++-19 || command -v c++)}
-"$compiler" -O2 -std=c++20 -msse4.2 -Wall -Wextra -Werror "$here"/*.cc -o "$out/rawperf"
+printf '#include <lz4frame.h>\n#include <zstd.h>\n' | "$compiler" -E -x c++ - >/dev/null 2>&1 ||
+  install_missing "liblz4-dev libzstd-dev"
+out=$root/build/tests/bin
+mkdir -p "$out"
+"$compiler" -O2 -std=c++20 -msse4.2 -Wall -Wextra -Werror "$here"/*.cc -o "$out/rawperf" -llz4 -lzstd
 echo "$out/rawperf"

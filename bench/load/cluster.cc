@@ -11,7 +11,7 @@ namespace load {
 namespace {
 constexpr int kTopicAlreadyExists = 36;
 constexpr int kCoordinatorErrors[] = {14, 15, 16};  // loading, not available, elsewhere: ask again
-constexpr double kPatience_s = 15;
+constexpr double kPatience_s = 60;
 }  // namespace
 
 double now_s() {

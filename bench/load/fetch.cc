@@ -1,9 +1,10 @@
-// Fetch a topic from its first offset to the end seen at the start, as fast as the broker gives it.
+// Fetch a topic from its first offset to the end seen at the start, as fast as the broker gives it;
+// or follow its end, as many consumers that each read everything.
 #include <poll.h>
 
 #include <algorithm>
 
-#include "measure.h"
+#include "batch.h"
 
 namespace load {
 
@@ -11,12 +12,10 @@ namespace {
 
 constexpr int kVersion = 11;
 constexpr int kPartitionBytes = 1 << 20, kTotalBytes = 50 << 20;
-constexpr size_t kBatchHeader = 61;
-constexpr size_t kCrcAt = 17, kCrcFrom = 21, kLastDeltaAt = 23;
 
 struct Connection {
   int fd = -1;
-  std::vector<int> partitions;
+  std::map<int, int64_t> next;  // offset to be fetched, of its partitions
   size_t turn = 0;
   int correlation = 1;
   double sent_at = 0;
@@ -33,17 +32,20 @@ class Fetcher {
       const Endpoint& where = topic.brokers.at(leader);
       int error = 0;
       int fd = dial(where);
-      for (auto [p, offset] : cluster->offsets(fd, topic.name, partitions, -2, &error))
-        next_[p] = offset;
-      for (auto [p, offset] : cluster->offsets(fd, topic.name, partitions, -1, &error))
-        end_[p] = offset;
+      auto first = cluster->offsets(fd, topic.name, partitions, -2, &error);
+      auto end = cluster->offsets(fd, topic.name, partitions, -1, &error);
       if (error != 0) die("ListOffsets error " + std::to_string(error));
       close(fd);
+      end_.insert(end.begin(), end.end());
       auto count = static_cast<size_t>(o_.connections);
-      for (size_t n = 0; n < std::min(count, partitions.size()); n++) {
+      size_t readers = o_.follow ? count : std::min(count, partitions.size());
+      for (size_t n = 0; n < readers; n++) {
         Connection c;
         c.fd = dial(where);
-        for (size_t i = n; i < partitions.size(); i += count) c.partitions.push_back(partitions[i]);
+        if (o_.follow) c.next = end;
+        for (size_t i = n; i < partitions.size() && !o_.follow; i += count) {
+          c.next[partitions[i]] = first[partitions[i]];
+        }
         all_.push_back(std::move(c));
       }
     }
@@ -69,8 +71,8 @@ class Fetcher {
  private:
   void ask(Connection* c) {
     std::vector<int> wanted;
-    for (int p : c->partitions) {
-      if (next_[p] < end_[p]) wanted.push_back(p);
+    for (auto [p, next] : c->next) {
+      if (o_.follow || next < end_[p]) wanted.push_back(p);
     }
     c->done = wanted.empty();
     if (c->done) return;
@@ -79,7 +81,7 @@ class Fetcher {
     Writer w;
     w.bytes = request_header(kFetch, kVersion, false);
     w.i32(-1);
-    w.i32(500);
+    w.i32(o_.max_wait_ms);
     w.i32(1);
     w.i32(kTotalBytes);
     w.i8(0);
@@ -91,7 +93,7 @@ class Fetcher {
     for (int p : wanted) {
       w.i32(p);
       w.i32(-1);
-      w.i64(next_[p]);
+      w.i64(c->next[p]);
       w.i64(-1);
       w.i32(kPartitionBytes);
     }
@@ -121,14 +123,15 @@ class Fetcher {
     result_.bytes += c->have;
     result_.requests++;
     result_.latency.add(now_s() - c->sent_at);
-    answer(*c);
+    answer(c);
     if (!result_.errors.empty()) c->done = true;
     if (!c->done) ask(c);
   }
 
-  void answer(const Connection& c) {
-    Reader r(reinterpret_cast<const Byte*>(c.in.data()) + 4, c.have - 4);
-    if (r.i32() != c.correlation - 1) die("answer to another request");
+  void answer(Connection* c) {
+    double now = now_s();
+    Reader r(reinterpret_cast<const Byte*>(c->in.data()) + 4, c->have - 4);
+    if (r.i32() != c->correlation - 1) die("answer to another request");
     r.i32();
     if (int error = r.i16()) result_.errors[error]++;
     r.i32();
@@ -141,26 +144,32 @@ class Fetcher {
         for (int aborted = r.i32(); aborted > 0; aborted--) r.skip(16);
         r.i32();
         int size = r.i32();
-        if (size > 0)
-          batches(partition, r.take(static_cast<size_t>(size)), static_cast<size_t>(size));
+        if (size > 0) {
+          batches(&c->next[partition], r.take(static_cast<size_t>(size)), static_cast<size_t>(size),
+                  now);
+        }
       }
     }
   }
 
   // The last batch of an answer may be cut short.
-  void batches(int partition, const Byte* at, size_t left) {
+  void batches(int64_t* expected, const Byte* at, size_t left, double now) {
     while (left >= kBatchHeader) {
-      size_t size = 12 + get(at + 8, 4);
+      size_t size = 12 + get(at + kLengthAt, 4);
       if (left < size) return;
       auto base = static_cast<int64_t>(get(at, 8));
       if (o_.verify && crc32c(at + kCrcFrom, size - kCrcFrom) != get(at + kCrcAt, 4)) {
         die("bad CRC at offset " + std::to_string(base));
       }
-      if (o_.verify && base > next_[partition]) die("gap before offset " + std::to_string(base));
+      if (o_.verify && base > *expected) die("gap before offset " + std::to_string(base));
       int64_t next = base + static_cast<int32_t>(get(at + kLastDeltaAt, 4)) + 1;
-      if (next > next_[partition]) {
-        result_.records += static_cast<uint64_t>(next - next_[partition]);
-        next_[partition] = next;
+      if (next > *expected) {
+        result_.records += static_cast<uint64_t>(next - *expected);
+        *expected = next;
+        if (o_.stamped) {
+          auto sent = static_cast<double>(get(at + first_value_at(at, size), 8)) / 1e9;
+          result_.end_to_end.add(now - sent);
+        }
       }
       at += size;
       left -= size;
@@ -169,7 +178,7 @@ class Fetcher {
 
   const Options& o_;
   const Topic& topic_;
-  std::map<int, int64_t> next_, end_;
+  std::map<int, int64_t> end_;
   std::vector<Connection> all_;
   Result result_;
 };

@@ -1,7 +1,8 @@
-// What a run measures: latencies, CPU time of this process and of the broker, errors; printed as
-// one line of JSON.
+// What a run measures: latencies, CPU time of this process and of the broker, its context switches,
+// errors; printed as one line of JSON.
 #pragma once
 
+#include <dirent.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ class Histogram {
     return max_us_ / 1e3;
   }
   double max_ms() const { return max_us_ / 1e3; }
+  bool empty() const { return count_ == 0; }
   double average_ms() const {
     return count_ == 0 ? 0 : sum_us_ / static_cast<double>(count_) / 1e3;
   }
@@ -77,8 +79,30 @@ inline double cpu_of_s(int pid) {
   return static_cast<double>(user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
+// Context switches of all threads of a process, wanted or not.
+inline uint64_t switches_of(int pid) {
+  std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  DIR* dir = opendir(tasks.c_str());
+  if (dir == nullptr) die("no process " + std::to_string(pid));
+  uint64_t sum = 0;
+  while (dirent* entry = readdir(dir)) {
+    FILE* f = fopen((tasks + entry->d_name + "/status").c_str(), "r");
+    if (f == nullptr) continue;
+    char line[256];
+    unsigned long long count = 0;
+    while (fgets(line, sizeof line, f) != nullptr) {
+      const char* at = strstr(line, "voluntary_ctxt_switches:");
+      if (at != nullptr && sscanf(strchr(at, ':') + 1, "%llu", &count) == 1) sum += count;
+    }
+    fclose(f);
+  }
+  closedir(dir);
+  return sum;
+}
+
 struct Result {
   Histogram latency;
+  Histogram end_to_end;            // of stamped batches: from the intended send to a consumer
   std::map<int, uint64_t> errors;  // error code: answers
   uint64_t records = 0;
   uint64_t requests = 0;
@@ -86,18 +110,24 @@ struct Result {
   double seconds = 0;
   double own_cpu = 0;
   double broker_cpu = 0;
+  uint64_t broker_switches = 0;
 };
 
 // Measures from its construction to stop().
 class Meter {
  public:
   explicit Meter(int broker_pid)
-      : pid_(broker_pid), began_(now_s()), own_(own_cpu_s()), broker_(broker()) {}
+      : pid_(broker_pid),
+        switches_(pid_ > 0 ? switches_of(pid_) : 0),
+        began_(now_s()),
+        own_(own_cpu_s()),
+        broker_(broker()) {}
 
   void stop(Result* result) const {
     result->seconds = now_s() - began_;
     result->own_cpu = own_cpu_s() - own_;
     result->broker_cpu = broker() - broker_;
+    if (pid_ > 0) result->broker_switches = switches_of(pid_) - switches_;
   }
   double began() const { return began_; }
 
@@ -105,6 +135,7 @@ class Meter {
   double broker() const { return pid_ > 0 ? cpu_of_s(pid_) : 0; }
 
   int pid_;
+  uint64_t switches_;
   double began_;
   double own_;
   double broker_;
@@ -122,13 +153,21 @@ struct Options {
   int in_flight = 5;
   int connections = 1;
   int acks = 1;
+  int partitions_per_request = 1;
+  int bare_partitions = 0;
+  int max_wait_ms = 500;
+  std::string codec = "none";
   bool idempotent = false;
+  bool keyed = false;
+  bool stamped = false;
+  bool follow = false;
   bool verify = false;
   int create_partitions = 0;
   int broker_pid = 0;
   std::vector<std::pair<std::string, std::string>> configs;
 };
 
+// `cluster` is null where a bare server stands in for the broker.
 Result produce(const Options& options, Cluster* cluster, const Topic& topic);
 Result fetch(const Options& options, Cluster* cluster, const Topic& topic);
 

@@ -325,6 +325,7 @@ def full(port, long):
                 equal('produce', send(node, topic, 10, 1000, 10), None)
                 equal('it says so', 'has room again' in node.log(), True)
                 node.cli('topic', 'delete', topic)
+                until('the topic is gone', lambda: node.described()[1]['usable_bytes'] > 32 << 20, 90)
     finally:
         subprocess.run(['umount', small], check=False)
         shutil.rmtree(home, ignore_errors=True)

@@ -149,6 +149,19 @@ def produce_batch(connection, topic, partition, batch, acks=-1):
     return cursor.take('h'), cursor.take('q')
 
 
+def until_open(host, port, timeout_s=10.0):
+    """Waits until a server listens."""
+    end = time.time() + timeout_s
+    while True:
+        try:
+            socket.create_connection((host, port), timeout_s).close()
+            return
+        except ConnectionRefusedError:
+            if time.time() > end:
+                raise
+            time.sleep(POLL_S)
+
+
 def until(host, port, stage, timeout_s=60.0, since=None, topic='probe', alive=lambda: True):
     """Polls until `stage` ('metadata' or 'produce') is answered. Returns {stage: seconds since `since`}.
 

@@ -91,7 +91,9 @@ class Run {
         logger_(sink_.get(), "node", level_of(config_->text(kOdradekLogLevel))),
         io_({.loops = loop_count(*config_),
              .max_open_files = static_cast<size_t>(config_->int32(kOdradekLogMaxOpenFiles)),
-             .file_threads = file_threads(*config_)}),
+             .file_threads = file_threads(*config_),
+             .send_buffer = config_->int32(kSocketSendBufferBytes),
+             .receive_buffer = config_->int32(kSocketReceiveBufferBytes)}),
         node_(io_,
               {.config = config_, .logger = logger_, .format_if_new = quick, .on_fatal = die}) {}
 

@@ -27,6 +27,9 @@ struct LinuxOptions {
   size_t max_open_files = 0;  // see LinuxDisk
   int file_threads = 2;       // at most, for Io::background
   int listen_backlog = 512;
+  // Of accepted connections (SO_SNDBUF, SO_RCVBUF); −1: the system chooses.
+  int send_buffer = -1;
+  int receive_buffer = -1;
 };
 
 /// What the operating system did to us; for metrics. Any thread may read.

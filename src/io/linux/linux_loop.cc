@@ -180,7 +180,7 @@ void LinuxLoop::fire() {
 
 Result<std::unique_ptr<Listener>> LinuxLoop::listen(const Endpoint& at, bool shared_port,
                                                     OnAccept on_accept) {
-  return open_listener(*this, at, shared_port, options_.listen_backlog, std::move(on_accept));
+  return open_listener(*this, at, shared_port, options_, std::move(on_accept));
 }
 
 void LinuxLoop::start_connect(const Endpoint& to,

@@ -422,7 +422,7 @@ std::unique_ptr<Socket> adopt_socket(LinuxLoop& loop, tcp::socket socket, Endpoi
 }
 
 Result<std::unique_ptr<Listener>> open_listener(LinuxLoop& loop, const Endpoint& at,
-                                                bool shared_port, int backlog,
+                                                bool shared_port, const LinuxOptions& options,
                                                 Net::OnAccept on_accept) {
   auto address = listen_address(loop, at);
   if (!address) return std::unexpected(address.error());
@@ -449,7 +449,12 @@ Result<std::unique_ptr<Listener>> open_listener(LinuxLoop& loop, const Endpoint&
     acceptor = tcp::acceptor(loop.context());
     ec = bind_to(acceptor, tcp::endpoint(tcp::v4(), address->port()), shared_port);
   }
-  if (!ec) acceptor.listen(backlog, ec);
+  // What is accepted inherits them, and a client learns the window with the first packet.
+  if (!ec && options.send_buffer >= 0)
+    acceptor.set_option(tcp::socket::send_buffer_size(options.send_buffer), ec);
+  if (!ec && options.receive_buffer >= 0)
+    acceptor.set_option(tcp::socket::receive_buffer_size(options.receive_buffer), ec);
+  if (!ec) acceptor.listen(options.listen_backlog, ec);
   if (!ec) acceptor.native_non_blocking(true, ec);
   tcp::endpoint local = ec ? tcp::endpoint() : acceptor.local_endpoint(ec);
   if (ec) return failed(ec);

@@ -6,7 +6,7 @@
 namespace odradek::io {
 
 Result<std::unique_ptr<Listener>> open_listener(LinuxLoop& loop, const Endpoint& at,
-                                                bool shared_port, int backlog,
+                                                bool shared_port, const LinuxOptions& options,
                                                 Net::OnAccept on_accept);
 
 void connect_socket(LinuxLoop& loop, const Endpoint& to,
