@@ -90,6 +90,8 @@ CANARIES = {'allocation': (1, 'allocations'), 'system call': (2, 'calls'), 'copy
 
 class Node:
     def __init__(self, port, settings):
+        # How often a send buffer is full depends on how fast the client reads: here the system lets it grow.
+        settings = {**settings, 'socket.send.buffer.bytes': '-1'}
         self.broker = brokers.Broker('odradek', port, properties=settings)
         self.page = Page(self.broker.directory)
         os.environ.update(LD_PRELOAD=PRELOAD, COUNTS_PAGE=self.page.path)
