@@ -188,6 +188,19 @@ std::string Node::metrics_text() const {
         .add(dir->bytes_done);
   }
   sets.push_back(&recovery);
+  MetricSet ahead;
+  for (size_t i = 0; log_dirs_ && i < log_dirs_->size(); i++) {
+    const log::WriteAheadCounts* counts = log_dirs_->ahead_counts(i);
+    if (counts == nullptr) continue;
+    const std::string label = fmt::format("dir=\"{}\"", log_dirs_->path(i));
+    ahead.counter("odradek_write_ahead_syncs_total", label, "Syncs of the write-ahead files.")
+        .add(counts->rounds);
+    ahead.counter("odradek_write_ahead_bytes_total", label, "Bytes copied to them.")
+        .add(counts->bytes);
+    ahead.counter("odradek_write_ahead_laps_total", label, "How often one began anew.")
+        .add(counts->laps);
+  }
+  sets.push_back(&ahead);
   return http::prometheus_text(sets);
 }
 
