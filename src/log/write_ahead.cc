@@ -132,7 +132,7 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   counts_.bytes.fetch_add(end - lap.used, std::memory_order_relaxed);
   lap.used = end;
   lap.entries += buffered_;
-  for (const io::Appended& each : round) lap.files.try_emplace(each.file.get(), each.file);
+  for (const io::Appended& each : round) lap.files[each.file.get()] = each.file;
   return lap.number;
 }
 
@@ -184,10 +184,17 @@ std::vector<std::shared_ptr<io::File>> WriteAheadFile::over() {
   for (Lap& lap : laps_) {
     if (lap.state != State::kOver) continue;
     lap.state = State::kFlushing;
-    for (const auto& [key, file] : lap.files) files.push_back(file);
+    add_live(lap, files);
+    if (files.empty()) flushed({});
     break;
   }
   return files;
+}
+
+void WriteAheadFile::add_live(const Lap& lap, std::vector<std::shared_ptr<io::File>>& files) {
+  for (const auto& [key, file] : lap.files) {
+    if (auto live = file.lock()) files.push_back(std::move(live));
+  }
 }
 
 void WriteAheadFile::flushed(const Result<void>& result) {
@@ -202,9 +209,7 @@ void WriteAheadFile::flushed(const Result<void>& result) {
 
 std::vector<std::shared_ptr<io::File>> WriteAheadFile::unflushed() {
   std::vector<std::shared_ptr<io::File>> files;
-  for (const Lap& lap : laps_) {
-    for (const auto& [key, file] : lap.files) files.push_back(file);
-  }
+  for (const Lap& lap : laps_) add_live(lap, files);
   return files;
 }
 

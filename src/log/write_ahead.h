@@ -59,10 +59,13 @@ class WriteAheadFile : public io::WriteAhead {
     uint64_t used = 0;       // bytes
     uint64_t allocated = 0;  // size of the file: writing inside it needs no journal of the system
     std::shared_ptr<io::File> file;
-    std::map<io::File*, std::shared_ptr<io::File>> files;  // whose bytes are in it
+    /// Whose bytes are in it. Whoever lets a segment go has synced or removed it; kept here, a
+    /// removed one would keep its space.
+    std::map<io::File*, std::weak_ptr<io::File>> files;
   };
 
   bool fits(const Lap& lap, uint64_t bytes) const;
+  static void add_live(const Lap& lap, std::vector<std::shared_ptr<io::File>>& files);
   Result<Lap*> lap_for(uint64_t bytes);
   Result<void> open_file(Lap& lap);
   Result<void> put(Lap& lap, uint64_t& at, const io::Appended& appended);

@@ -98,9 +98,14 @@ TEST_F(WriteAheadTest, GoesInLapsThatAreFlushedBeforeTheirFileIsUsedAgain) {
   auto ahead = make(320);
   const auto entry = [&](int n) { return appended("a", n * 32, 32, static_cast<char>('a' + n)); };
   int n = 0;
-  for (; n < 3; n++) EXPECT_EQ(ahead->write({entry(n)}).value(), 1u);
+  std::vector<io::Appended> entries;
+  const auto write = [&] {
+    entries.push_back(entry(n++));
+    return ahead->write({entries.back()}).value();
+  };
+  while (n < 3) EXPECT_EQ(write(), 1u);
   EXPECT_TRUE(ahead->over().empty());
-  for (; n < 6; n++) EXPECT_EQ(ahead->write({entry(n)}).value(), 2u);
+  while (n < 6) EXPECT_EQ(write(), 2u);
   EXPECT_EQ(ahead->flushed_lap(), 0u);
   EXPECT_FALSE(ahead->takes({entry(n)}));  // both are full
   EXPECT_EQ(bytes_of(found(), 0).size(), 6 * 32u);
@@ -109,7 +114,7 @@ TEST_F(WriteAheadTest, GoesInLapsThatAreFlushedBeforeTheirFileIsUsedAgain) {
   ahead->flushed({});
   EXPECT_EQ(ahead->flushed_lap(), 1u);
   ASSERT_TRUE(ahead->takes({entry(n)}));
-  EXPECT_EQ(ahead->write({entry(n)}).value(), 3u);
+  EXPECT_EQ(write(), 3u);
   // What is left of the first lap behind the one entry of the third does not count.
   const auto ranges = found().find(kTopic, PartitionIndex(0), Offset(0));
   ASSERT_EQ(ranges.size(), 4u);
@@ -119,13 +124,33 @@ TEST_F(WriteAheadTest, GoesInLapsThatAreFlushedBeforeTheirFileIsUsedAgain) {
 
 TEST_F(WriteAheadTest, ALapThatCannotBeFlushedFailsWhatFollows) {
   auto ahead = make();
-  ASSERT_TRUE(ahead->write({appended("a", 0, 4, 'a')}));
+  const auto first = appended("a", 0, 4, 'a');
+  ASSERT_TRUE(ahead->write({first}));
   ahead->next_lap();
   EXPECT_EQ(ahead->over().size(), 1u);
   ahead->flushed(fail(Errc::kIo, "no"));
   const auto next = appended("a", 4, 4, 'a');
   EXPECT_TRUE(ahead->takes({next}));
   EXPECT_EQ(ahead->write({next}).error().kind, Errc::kIo);
+}
+
+TEST_F(WriteAheadTest, KeepsNoFileThatItsOwnerLetGo) {
+  auto ahead = make();
+  auto kept = appended("a", 0, 4, 'a');
+  auto gone = appended("b", 0, 4, 'b');
+  ASSERT_TRUE(ahead->write({kept, gone}));
+  const std::weak_ptr<io::File> file = gone.file;
+  gone.file.reset();
+  EXPECT_TRUE(file.expired());
+  EXPECT_EQ(ahead->unflushed().size(), 1u);
+  ahead->next_lap();
+  EXPECT_EQ(ahead->over().size(), 1u);
+  ahead->flushed({});
+  // A lap of such files only is over at once.
+  ASSERT_TRUE(ahead->write({appended("c", 0, 4, 'c')}));
+  ahead->next_lap();
+  EXPECT_TRUE(ahead->over().empty());
+  EXPECT_EQ(ahead->flushed_lap(), 2u);
 }
 
 TEST_F(WriteAheadTest, TakesOnlyWhatIsSmall) {
@@ -142,7 +167,8 @@ TEST_F(WriteAheadTest, TakesOnlyWhatIsSmall) {
 
 TEST_F(WriteAheadTest, WhatWasForgottenDoesNotComeBack) {
   auto ahead = make();
-  ASSERT_TRUE(ahead->write({appended("a", 0, 4, 'a')}));
+  const auto first = appended("a", 0, 4, 'a');
+  ASSERT_TRUE(ahead->write({first}));
   EXPECT_EQ(ahead->unflushed().size(), 1u);
   ASSERT_TRUE(ahead->forget());
   EXPECT_EQ(ahead->flushed_lap(), 1u);

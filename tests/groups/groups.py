@@ -112,7 +112,7 @@ class Member(ConsumerRebalanceListener):
     def run(self):
         while not self.stopping:
             try:
-                for batch in self.consumer.poll(200).values():
+                for batch in self.consumer.poll(1500).values():
                     self.values += [int(r.value) for r in batch]
                     self.consumer.commit()
             except Exception as problem:  # told by whoever looks at the member
