@@ -454,7 +454,7 @@ def text_of(bench, chosen, how, load_before, spread):
              + '; the ratio is Odradek to Apache Kafka.',
              '### The numbers to hold', targets.markdown(bench.table, NUMBERS),
              'What 1,000 and 5,000 partitions cost is measured by `bench/partitions.sh` (below). A rebalance after kill -9 of a '
-             'consumer (session timeout + 0.2 s) is not measured yet: there is no group coordinator.',
+             'consumer (session timeout + 0.2 s) is not measured here; `tests/groups` shows it.',
              '### Start, idle, memory', single_table(bench.table, spread),
              '### Loads', load_table(bench.table, chosen, spread)]
     if bench.problems:
