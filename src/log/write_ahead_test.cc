@@ -190,7 +190,8 @@ TEST_F(WriteAheadTest, NoBytesOfAFileAreAPanic) {
     auto file = disk().open("/data/odradek.wal-0", io::OpenMode::kWrite).value();
     const uint64_t size = file->size().value();
     for (int n = 0; n < 3; n++) {
-      ASSERT_TRUE(disk().flip_bit("/data/odradek.wal-0", rng.below(size), 1 << 2 & 7));
+      ASSERT_TRUE(
+          disk().flip_bit("/data/odradek.wal-0", rng.below(size), static_cast<int>(rng.below(8))));
     }
     if (rng.one_in(2)) ASSERT_TRUE(file->truncate(rng.below(size)));
     const Ahead found = this->found();

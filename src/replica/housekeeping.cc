@@ -92,7 +92,7 @@ void Housekeeping::report(CheckpointKind kind) {
     if (partition->offline()) continue;
     if (kind == CheckpointKind::kRecoveryPoint) {
       partition->log_->flushed(syncs.flushed_lap(partition->dir()));
-      if (partition->log_->ahead()) ahead.push_back(partition);
+      if (partition->log_->ahead() && !stopped_) ahead.push_back(partition);
     }
     by_dir[partition->dir()].push_back({partition->name(), offset_of(*partition, kind)});
   }

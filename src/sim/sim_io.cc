@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "io/sync_round.h"
 #include "sim/sim_loop.h"
 #include "sim/sim_net.h"
 
@@ -196,16 +197,10 @@ class SimSyncQueue : public io::SyncQueue, public std::enable_shared_from_this<S
     io::Loop* reply_to;
     Done done;
   };
-  struct Marked {
-    std::shared_ptr<io::File> file;
-    uint64_t mark;
-  };
   struct Round {
     std::vector<Job> jobs;
-    std::vector<Marked> files;
-    std::vector<io::Appended> appended;
-    bool ahead = false;
-    bool forget = false;
+    io::SyncRound work;
+    std::vector<uint64_t> marks{};  // of work.files()
   };
 
   void schedule_round() {
@@ -217,61 +212,32 @@ class SimSyncQueue : public io::SyncQueue, public std::enable_shared_from_this<S
   /// The write-ahead file may be used, and the disk may end the process while it is.
   void begin() {
     node_.sim_.running_ = this;
-    Round round{.jobs = std::move(queue_), .files = {}, .appended = {}};
+    Round round{.jobs = std::move(queue_), .work = io::SyncRound(ahead_.get())};
     queue_.clear();
-    Result<void> result;
-    for (Job& job : round.jobs) {
-      for (auto& file : job.wanted.files) add(round, std::move(file));
-      for (auto& each : job.wanted.appended) round.appended.push_back(std::move(each));
-      if (ahead_ == nullptr) continue;
-      if (job.wanted.order == io::AheadOrder::kBegin && result) result = ahead_->begin();
-      if (job.wanted.order == io::AheadOrder::kNextLap) ahead_->next_lap();
-      round.forget |= job.wanted.order == io::AheadOrder::kForget;
-    }
-    if (ahead_ != nullptr && round.forget) {
-      for (auto& file : ahead_->unflushed()) add(round, std::move(file));
-    }
-    round.ahead = ahead_ != nullptr && !round.forget && !round.appended.empty() &&
-                  ahead_->takes(round.appended);
-    if (!round.ahead) {
-      for (auto& each : round.appended) add(round, each.file);
+    for (Job& job : round.jobs) round.work.add(job.wanted);
+    round.work.begin();
+    for (const auto& file : round.work.files()) {
+      round.marks.push_back(MemoryDisk::write_mark(*file));
     }
     node_.sim_.running_ = nullptr;
     Simulation& sim = node_.sim_;
     int64_t end = sim.after_us(sim.options_.sync_us_min, sim.options_.sync_us_max);
     if (sim.rng_.one_in(50)) end += 30'000'000;  // a disk that stutters
-    sim.schedule(node_, -1, end,
-                 [self = shared_from_this(), round = std::move(round), result]() mutable {
-                   self->finish(std::move(round), std::move(result));
-                 });
+    sim.schedule(node_, -1, end, [self = shared_from_this(), round = std::move(round)]() mutable {
+      self->finish(std::move(round));
+    });
   }
 
-  static void add(Round& round, std::shared_ptr<io::File> file) {
-    const uint64_t mark = MemoryDisk::write_mark(*file);
-    round.files.push_back({std::move(file), mark});
-  }
-
-  void finish(Round round, Result<void> result) {
+  void finish(Round round) {
     node_.sim_.running_ = this;
-    for (Marked& each : round.files) {
-      auto r = MemoryDisk::sync_up_to(*each.file, each.mark);
-      if (!r && result) result = r;
+    Result<void> synced;
+    for (size_t i = 0; i < round.marks.size(); i++) {
+      auto r = MemoryDisk::sync_up_to(*round.work.files()[i], round.marks[i]);
+      if (!r && synced) synced = r;
     }
-    if (round.forget && result && ahead_ != nullptr) result = ahead_->forget();
-    io::Synced synced;
-    if (round.ahead && result) {
-      const Result<uint64_t> lap = ahead_->write(round.appended);
-      if (lap) synced.lap = *lap;
-      if (!lap && lap.error().kind != Errc::kNoSpace) result = std::unexpected(lap.error());
-      for (size_t i = 0; !lap && result && i < round.appended.size(); i++) {
-        result = round.appended[i].file->sync();
-      }
-    }
-    if (ahead_ != nullptr) synced.flushed = ahead_->flushed_lap();
+    const Result<io::Synced> result = round.work.finish(synced);
     for (Job& job : round.jobs) {
-      job.reply_to->post([done = std::move(job.done), result, synced]() mutable {
-        done(result ? Result<io::Synced>(synced) : std::unexpected(result.error()));
-      });
+      job.reply_to->post([done = std::move(job.done), result]() mutable { done(result); });
     }
     if (ahead_ != nullptr) flush_lap();
     node_.sim_.running_ = nullptr;

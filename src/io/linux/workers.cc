@@ -5,13 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <utility>
 
 #include "io/linux/errors.h"
 #include "io/linux/linux_file.h"
+#include "io/sync_round.h"
 
 namespace odradek::io {
 namespace {
@@ -68,8 +67,10 @@ void LinuxSyncQueue::run() {
     const auto flushed = std::exchange(flushed_, std::nullopt);
     lock.unlock();
     if (flushed) ahead_->flushed(*flushed);
-    Round round = together(jobs);
-    const Result<Synced> result = sync_round(round);
+    SyncRound round(ahead_.get());
+    for (Job& job : jobs) round.add(job.wanted);
+    round.begin();
+    const Result<Synced> result = round.finish(sync_files(round.files()));
     std::map<Loop*, std::vector<Done>> answers;
     for (Job& job : jobs) answers[job.reply_to].push_back(std::move(job.done));
     for (auto& [loop, answer] : answers) {
@@ -82,59 +83,9 @@ void LinuxSyncQueue::run() {
   }
 }
 
-LinuxSyncQueue::Round LinuxSyncQueue::together(std::vector<Job>& jobs) {
-  Round round;
-  for (Job& job : jobs) {
-    for (auto& file : job.wanted.files) round.files.try_emplace(file.get(), file);
-    std::ranges::move(job.wanted.appended, std::back_inserter(round.appended));
-    round.begin |= job.wanted.order == AheadOrder::kBegin;
-    round.next_lap |= job.wanted.order == AheadOrder::kNextLap;
-    round.forget |= job.wanted.order == AheadOrder::kForget;
-  }
-  return round;
-}
-
-Result<Synced> LinuxSyncQueue::sync_round(Round& round) {
-  if (ahead_ != nullptr) return sync_by_way_of_ahead(round);
-  for (auto& each : round.appended) round.files.try_emplace(each.file.get(), each.file);
-  if (auto r = sync_files(round.files); !r) return std::unexpected(r.error());
-  return Synced{};
-}
-
-Result<Synced> LinuxSyncQueue::sync_by_way_of_ahead(Round& round) {
-  if (round.begin) {
-    if (auto r = ahead_->begin(); !r) return std::unexpected(r.error());
-  }
-  if (round.next_lap) ahead_->next_lap();
-  if (round.forget) {
-    for (auto& file : ahead_->unflushed()) round.files.try_emplace(file.get(), file);
-  }
-  const bool use = !round.forget && !round.appended.empty() && ahead_->takes(round.appended);
-  if (!use) {
-    for (auto& each : round.appended) round.files.try_emplace(each.file.get(), each.file);
-  }
-  // The files first: what a lap holds of a segment counts until one that follows it is there.
-  if (auto r = sync_files(round.files); !r) return std::unexpected(r.error());
-  if (round.forget) {
-    if (auto r = ahead_->forget(); !r) return std::unexpected(r.error());
-  }
-  uint64_t lap = 0;
-  if (use) {
-    const Result<uint64_t> written = ahead_->write(round.appended);
-    if (!written && written.error().kind != Errc::kNoSpace) {
-      return std::unexpected(written.error());
-    }
-    if (written) lap = *written;
-    if (!written) {
-      Files files;
-      for (auto& each : round.appended) files.try_emplace(each.file.get(), each.file);
-      if (auto r = sync_files(files); !r) return std::unexpected(r.error());
-    }
-  }
-  return Synced{.lap = lap, .flushed = ahead_->flushed_lap()};
-}
-
-Result<void> LinuxSyncQueue::sync_files(const Files& files) {
+Result<void> LinuxSyncQueue::sync_files(const std::vector<std::shared_ptr<File>>& list) {
+  Files files;
+  for (const auto& file : list) files.try_emplace(file.get(), file);
   const bool whole = directory_ >= 0 && choice_.whole(files.size());
   const int64_t began = now_ns();
   Result<void> result = whole ? sync_whole(files) : sync_each(files);

@@ -57,19 +57,8 @@ class LinuxSyncQueue : public SyncQueue {
     Loop* reply_to;
     Done done;
   };
-  /// What the jobs of a round want together.
-  struct Round {
-    Files files;
-    std::vector<Appended> appended;
-    bool begin = false;
-    bool next_lap = false;
-    bool forget = false;
-  };
   void run();
-  static Round together(std::vector<Job>& jobs);
-  Result<Synced> sync_round(Round& round);
-  Result<Synced> sync_by_way_of_ahead(Round& round);
-  Result<void> sync_files(const Files& files);
+  Result<void> sync_files(const std::vector<std::shared_ptr<File>>& files);
   static Result<void> sync_each(const Files& files);
   Result<void> sync_whole(const Files& files) const;
   void flush_lap();

@@ -1,0 +1,50 @@
+#include "io/sync_round.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace odradek::io {
+
+void SyncRound::add(SyncJob& job) {
+  std::ranges::move(job.files, std::back_inserter(files_));
+  std::ranges::move(job.appended, std::back_inserter(appended_));
+  begin_ |= job.order == AheadOrder::kBegin;
+  next_lap_ |= job.order == AheadOrder::kNextLap;
+  forget_ |= job.order == AheadOrder::kForget;
+}
+
+void SyncRound::begin() {
+  if (ahead_ != nullptr) {
+    if (begin_) begun_ = ahead_->begin();
+    if (next_lap_) ahead_->next_lap();
+    if (forget_) std::ranges::move(ahead_->unflushed(), std::back_inserter(files_));
+    copy_ = !forget_ && !appended_.empty() && ahead_->takes(appended_);
+  }
+  if (copy_) return;
+  for (const Appended& each : appended_) files_.push_back(each.file);
+}
+
+Result<Synced> SyncRound::finish(const Result<void>& synced) {
+  if (!begun_) return std::unexpected(begun_.error());
+  if (!synced) return std::unexpected(synced.error());
+  if (ahead_ == nullptr) return Synced{};
+  if (forget_) {
+    if (auto r = ahead_->forget(); !r) return std::unexpected(r.error());
+  }
+  const Result<uint64_t> lap = copy_ ? write_ahead() : Result<uint64_t>(0);
+  if (!lap) return std::unexpected(lap.error());
+  return Synced{.lap = *lap, .flushed = ahead_->flushed_lap()};
+}
+
+/// The lap; 0 if there was no space for it and the files were synced instead.
+Result<uint64_t> SyncRound::write_ahead() {
+  Result<uint64_t> lap = ahead_->write(appended_);
+  if (lap || lap.error().kind != Errc::kNoSpace) return lap;
+  for (const Appended& each : appended_) {
+    if (auto r = each.file->sync(); !r) return std::unexpected(r.error());
+  }
+  return 0;
+}
+
+}  // namespace odradek::io
