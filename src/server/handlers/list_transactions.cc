@@ -5,6 +5,7 @@
 // - While one of the partitions is loading: COORDINATOR_LOAD_IN_PROGRESS.
 #include "wire/gen/list_transactions.h"
 
+#include "machines/txn/state.h"
 #include "server/handlers/handlers.h"
 #include "server/txn_access.h"
 
