@@ -32,6 +32,8 @@ class SyncRound {
   WriteAhead* const ahead_;
   std::vector<std::shared_ptr<File>> files_;
   std::vector<Appended> appended_;
+  std::vector<ByteBuffer> bytes_;  // what the appended ones look at
+  bool refused_ = false;
   bool begin_ = false;
   bool next_lap_ = false;
   bool forget_ = false;

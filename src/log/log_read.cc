@@ -15,6 +15,7 @@ using wire::ErrorCode;
 Result<std::optional<BatchAt>> Log::Impl::locate(size_t segment, Offset target) {
   if (segment + 1 == segments.size()) {
     if (auto found = recent.locate(target)) return found;
+    if (auto r = write_out(); !r) return std::unexpected(r.error());  // the file is looked at
   }
   return segments[segment]->locate(target);
 }
@@ -25,6 +26,9 @@ Result<ReadResult> Log::read(Offset from, const ReadOptions& options) {
   ReadResult result;
   Offset bound = std::min(options.upper_bound, i.end);
   if (from >= bound) return result;
+  if (i.unwritten && bound > i.unwritten->before) {
+    if (auto r = i.write_out(); !r) return std::unexpected(r.error());
+  }
   // A segment may hold nothing at or behind `from` (compaction): then the next one does.
   for (size_t n = i.floor_segment(from); n < i.segments.size(); n++) {
     Segment& segment = *i.segments[n];
@@ -41,7 +45,9 @@ Result<ReadResult> Log::read(Offset from, const ReadOptions& options) {
     }
     if ((*at)->last >= bound) return result;
     uint64_t stop = segment.size();
-    if (bound < i.end && (n + 1 == i.segments.size() || bound < i.segments[n + 1]->base())) {
+    if (i.unwritten && i.unwritten->before == bound && n + 1 == i.segments.size()) {
+      stop = i.unwritten->from;
+    } else if (bound < i.end && (n + 1 == i.segments.size() || bound < i.segments[n + 1]->base())) {
       auto limit = i.locate(n, bound);
       if (!limit) return std::unexpected(limit.error());
       if (*limit) stop = (*limit)->position;
@@ -104,6 +110,7 @@ Result<TimestampOffset> Log::Impl::find_record(Segment& segment, uint64_t positi
 
 Result<TimestampOffset> Log::offset_for_timestamp(WallMs timestamp) {
   Impl& i = *impl_;
+  if (auto r = i.write_out(); !r) return std::unexpected(r.error());
   // Where records below the log start offset were the newest of a segment, it has nothing to offer.
   for (size_t n = i.floor_segment(i.start); n < i.segments.size(); n++) {
     Segment& segment = *i.segments[n];
@@ -120,6 +127,7 @@ Result<TimestampOffset> Log::offset_for_timestamp(WallMs timestamp) {
 
 Result<TimestampOffset> Log::max_timestamp() {
   Impl& i = *impl_;
+  if (auto r = i.write_out(); !r) return std::unexpected(r.error());
   Segment* newest = nullptr;
   MaxTimestamp max;
   for (auto& segment : i.segments) {

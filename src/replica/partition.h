@@ -165,6 +165,8 @@ class Partition {
   void advance_high_watermark();
   /// A sync has reached the device and the log knows.
   void synced();
+  /// What the log was to write later; if that fails, it is taken back and its waiters hear of it.
+  void write_out();
   /// Takes the directory offline, unless the disk is only full; KAFKA_STORAGE_ERROR.
   wire::ErrorCode disk_failed(const Error& error);
   log::Log& mutable_log() { return *log_; }
@@ -194,7 +196,8 @@ class Partition {
   }
   void remove(FetchWatch& watch) { watches_.remove(watch); }
   void wake_watches();
-  ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now);
+  ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now,
+                        log::WriteWhen when = log::WriteWhen::kNow);
   ProduceOutcome refused(wire::ErrorCode error) const;
   ProduceOutcome refused(wire::Validation validation) const;
   /// Marks what an append has to set in motion: sync, high watermark, checkpoints.
