@@ -244,7 +244,7 @@ class Bench:
     def start_and_restart(self, kind):
         def add(what, value, unit):
             self.table.add(what, kind, value, unit)
-        broker = brokers.Broker(kind, self.port, heap=HEAP)
+        broker = brokers.Broker(kind, self.port, heap=HEAP, loops=None)
         try:
             broker.spawn()
             seen = broker.wait('produce', topic='first')
@@ -340,7 +340,7 @@ class Bench:
         sampler.start()
         try:
             for i, kind in enumerate(KINDS):
-                running.append(brokers.Broker(kind, self.port + 10 + 10 * i, heap=HEAP, properties=SETTINGS).start())
+                running.append(brokers.Broker(kind, self.port + 10 + 10 * i, heap=HEAP, properties=SETTINGS, loops=None).start())
                 self.warm_up(running[-1])
             for turn in range(self.rounds):
                 for index, load in enumerate(chosen):
@@ -532,7 +532,7 @@ def steady(args):
     confs = [word for conf in STEADY_CONFS for word in ('--conf', conf)]
     for kind in KINDS:
         say(f'{kind}: {args.steady:g} minutes')
-        broker = brokers.Broker(kind, args.port, heap=HEAP, properties=STEADY_SETTINGS).start()
+        broker = brokers.Broker(kind, args.port, heap=HEAP, properties=STEADY_SETTINGS, loops=None).start()
         bench = Bench(60 * args.steady, 1, 0, args.port)
         try:
             began, cpu = time.time(), broker.cpu_s()

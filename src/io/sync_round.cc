@@ -16,7 +16,6 @@ void SyncRound::add(SyncJob& job) {
     }
     appended_.push_back(std::move(each));
   }
-  if (at > 0) bytes_.push_back(std::move(job.bytes));  // they stay where they are
   begin_ |= job.order == AheadOrder::kBegin;
   next_lap_ |= job.order == AheadOrder::kNextLap;
   forget_ |= job.order == AheadOrder::kForget;

@@ -16,7 +16,7 @@ class SyncRound {
   /// `ahead`: the directory's write-ahead files, or null.
   explicit SyncRound(WriteAhead* ahead) : ahead_(ahead) {}
 
-  /// Takes what the job wants out of it.
+  /// Takes what the job wants out of it, but for the bytes: it lives until the round is over.
   void add(SyncJob& job);
   /// After the last job: carries out orders and decides which way the appended bytes go.
   void begin();
@@ -32,7 +32,6 @@ class SyncRound {
   WriteAhead* const ahead_;
   std::vector<std::shared_ptr<File>> files_;
   std::vector<Appended> appended_;
-  std::vector<ByteBuffer> bytes_;  // what the appended ones look at
   bool refused_ = false;
   bool begin_ = false;
   bool next_lap_ = false;

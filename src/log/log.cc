@@ -20,7 +20,7 @@ namespace {
 /// reads the batch headers behind the newest snapshot.
 constexpr uint64_t kSnapshotBytes = 64 << 20;
 /// Appended bytes that are kept for the write-ahead file; more are read from the segment again.
-constexpr size_t kKeptMax = 32 << 10;
+constexpr size_t kKeptMax = 4 << 10;
 /// Of the memory for them, what a log holds on to.
 constexpr size_t kKeptIdle = 512;
 }  // namespace

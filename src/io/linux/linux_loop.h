@@ -82,6 +82,7 @@ class LinuxLoop : public Loop, Clock, Timers, Net, Random {
 
   bool turn_open_ = false;
   std::vector<Callback> turn_end_;
+  std::vector<Callback> ending_;  // what was in it when the turn ended; both keep their memory
   mutable std::optional<MonoNs> now_;
   mutable std::optional<WallMs> wall_;
 
