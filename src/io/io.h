@@ -311,6 +311,8 @@ class Loop {
   /// Calls back when everything that is ready in this turn has run, before the loop waits. From
   /// this loop only.
   virtual void at_turn_end(Callback callback) = 0;
+  /// Gives the system back what the process has freed. Takes milliseconds if that is much.
+  virtual void release_memory() = 0;
 
   /// `co_await loop.hop();` goes on in a later turn of `loop`, wherever it was called.
   auto hop() {

@@ -1,5 +1,6 @@
 #include "io/linux/linux_loop.h"
 
+#include <malloc.h>
 #include <sys/random.h>
 
 #include <boost/asio/post.hpp>
@@ -90,6 +91,8 @@ void LinuxLoop::end_turn() {
   }
   turn_open_ = false;
 }
+
+void LinuxLoop::release_memory() { ::malloc_trim(0); }
 
 // ------------------------------------------------------------------------------------------------
 // clock and random

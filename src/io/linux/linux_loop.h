@@ -33,6 +33,7 @@ class LinuxLoop : public Loop, Clock, Timers, Net, Random {
   Random& random() override { return *this; }
   void post(Callback callback) override;
   void at_turn_end(Callback callback) override;
+  void release_memory() override;
 
   WallMs wall() const override;
   MonoNs now() const override;
