@@ -91,7 +91,8 @@ struct Log::Impl {
   Result<void> usable() const;
   void mark_suspects_unsynced();
   Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
-                              AppendOrigin origin, WriteWhen when = WriteWhen::kNow);
+                              AppendOrigin origin, const TransactionRules& rules,
+                              WriteWhen when = WriteWhen::kNow);
   /// The append itself, when all checks have passed.
   Result<void> write(ByteView batches, WriteWhen when);
   Result<void> write_out();
