@@ -39,7 +39,7 @@ using Topics = std::map<Uuid, Topic>;
 struct Member {
   std::string_view id;
   std::optional<std::string_view> instance{};
-  std::span<const Uuid> topics{};        // in any order; what `Topics` does not know is left out
+  std::span<const Uuid> topics{};        // in any order; a name without a topic has a zero id
   const Assignment* assigned = nullptr;  // its target so far; null: none
   bool is_new = false;                   // it comes with this change: Apache holds it last
 };

@@ -3,19 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 
+#include "machines/group/assignor/assignor_testing.h"
 #include "machines/group/assignor/draft.h"
 
 namespace odradek::machines::group::assignor {
 namespace {
 
-constexpr Uuid kA{1, 1}, kB{2, 2};
+using testing::sorted;
 
-Assignment sorted(Assignment a) {
-  std::ranges::sort(a, {}, &TopicPartitions::topic);
-  for (TopicPartitions& t : a) std::ranges::sort(t.partitions);
-  return a;
-}
+constexpr Uuid kA{1, 1}, kB{2, 2};
 
 TEST(Assignor, NamesAreApaches) {
   EXPECT_EQ(kind("uniform"), Kind::kUniform);
@@ -85,6 +83,19 @@ TEST(Assignor, NoTopicNoPartitions) {
   const Group group{{{.id = "m1", .assigned = &before}, {.id = "m2"}}};
   for (Kind k : {Kind::kUniform, Kind::kRange})
     EXPECT_EQ(assign(k, group, {}).assignments, std::vector<Assignment>(2));
+}
+
+TEST(Assignor, AnswersAsApache) {
+  std::ifstream file(ASSIGNOR_TESTDATA "/apache.txt");
+  auto one = std::make_unique<testing::Case>();
+  int cases = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (!one->read(line)) continue;
+    EXPECT_EQ(one->records(), one->expected()) << one->head();
+    one = std::make_unique<testing::Case>();
+    cases++;
+  }
+  EXPECT_EQ(cases, 28);
 }
 
 TEST(Assignor, StringsCompareByUtf16) {

@@ -30,17 +30,20 @@ std::vector<Assignment> range(const Group& group, const Catalog& catalog,
   std::ranges::sort(
       turns, [&](uint32_t a, uint32_t b) { return before(group.members[a], group.members[b]); });
 
+  std::vector<std::span<const Uuid>> subscribed(group.members.size());
   std::vector<std::vector<int32_t>> topics(group.members.size());
   std::vector<Share> shares(catalog.size());
   for (uint32_t member : turns) {
-    topics[member] = catalog.by_name(group.members[group.homogeneous ? turns[0] : member].topics);
+    subscribed[member] = group.members[group.homogeneous ? turns[0] : member].topics;
+    topics[member] = catalog.by_name(subscribed[member]);
     for (int32_t topic : topics[member]) shares[topic].subscribers++;
   }
 
   std::vector<Assignment> out(group.members.size());
   for (uint32_t member : turns) {
     // By the map that Apache makes for it.
-    JavaMap<Run> given(JavaSet::sized_capacity(topics[member].size()));
+    JavaMap<Run> given(JavaSet::sized_capacity(group.homogeneous ? topics[member].size()
+                                                                 : subscribed[member].size()));
     for (int32_t topic : topics[member]) {
       Share& share = shares[topic];
       const int32_t partitions = catalog.partitions(topic);

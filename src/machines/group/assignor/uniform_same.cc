@@ -55,13 +55,16 @@ class UniformSame {
     }
   }
 
-  /// Takes away what is over a member's quota or of a topic that the group left.
+  /// Takes away what is over a member's quota or of a topic that the group left. Where partitions
+  /// do not divide evenly, those who have one more already may keep it; what then remains goes to
+  /// the last.
   void keep() {
     const auto members = static_cast<int64_t>(order_.size());
-    int64_t extra = total_ % members;
+    int64_t extra = total_ % members, left = members;
     for (uint32_t member : order_) {
       Draft& draft = drafts_[member];
-      int64_t room = total_ / members + (extra-- > 0 ? 1 : 0);
+      const int64_t one_more = extra > 0 ? 1 : 0;
+      int64_t room = total_ / members + one_more;
       for (size_t place = 0; place < draft.had().size(); place++) {
         const Draft::Held& held = draft.had()[place];
         if (held.topic < 0 || !subscribed_[held.topic]) {
@@ -77,6 +80,10 @@ class UniformSame {
           free_.push_back({held.topic, p});
         }
       }
+      const bool declined = room > 0 && left > extra;
+      if (declined) room -= one_more;
+      if (!declined) extra -= one_more;
+      left--;
       if (room > 0) unfilled_.push_back({member, room});
     }
   }
