@@ -304,6 +304,10 @@ class Log {
   /// First record at or after `timestamp` (in log order; its timestamp, offset and epoch), or
   /// (−1, −1, −1).
   Result<TimestampOffset> offset_for_timestamp(WallMs timestamp);
+  /// When the batch with the first record at or behind `offset` began (its append time, if it
+  /// carries that): the age of that record to within its batch. −1 if there is none, or no time in
+  /// it. Costs a look into the index and at most `index.interval.bytes` of headers.
+  Result<WallMs> timestamp_at(Offset offset);
   /// The first record with the largest timestamp, or (−1, −1, −1) if there is none.
   Result<TimestampOffset> max_timestamp();
 

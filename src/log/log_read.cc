@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "log/batch_walker.h"
 #include "log/log.h"
@@ -123,6 +124,21 @@ Result<TimestampOffset> Log::offset_for_timestamp(WallMs timestamp) {
     if (!found || found->offset != kNoOffset) return found;
   }
   return TimestampOffset{};
+}
+
+Result<WallMs> Log::timestamp_at(Offset offset) {
+  if (offset < start() || offset >= end()) return kNoTimestamp;
+  auto found = read(offset, {.max_bytes = 1, .upper_bound = end(), .at_least_one = true});
+  if (!found) return std::unexpected(found.error());
+  if (found->piece.length == 0) return kNoTimestamp;
+  std::array<uint8_t, wire::kBatchHeaderSize> bytes;
+  auto file = std::static_pointer_cast<io::File>(found->piece.source);
+  auto n = file->read(found->piece.position, MutableBytes(bytes));
+  if (!n) return std::unexpected(n.error());
+  if (*n != bytes.size()) return fail(Errc::kCorrupt, file->path() + ": a cut batch");
+  const wire::BatchHeader batch(bytes.data());
+  return batch.timestamp_type() == wire::TimestampType::kLogAppendTime ? batch.max_timestamp()
+                                                                       : batch.base_timestamp();
 }
 
 Result<TimestampOffset> Log::max_timestamp() {

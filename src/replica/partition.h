@@ -158,6 +158,8 @@ class Partition {
   /// The first record at or after a timestamp ≥ 0, or what a negative code but kLatest stands for;
   /// (−1, −1, −1) if there is none. What is not visible yet may be found too.
   Result<log::TimestampOffset> offset_for_timestamp(int64_t timestamp);
+  /// Of the record at an offset, to within its batch; −1: not known (Log::timestamp_at).
+  Result<WallMs> timestamp_at(Offset offset) { return log_->timestamp_at(offset); }
   log::EpochEnd end_offset_for_epoch(LeaderEpoch epoch) const {
     return log_->end_offset_for_epoch(epoch);
   }
