@@ -619,6 +619,7 @@ def restarted(w, kit, kill):
     for p in (done, open_, held):
         w.settle(p)
         w.describe(p.transactional_id)
+    w.wait_until_stable(t, 1)
     w.fetch_offsets(g, t, stable=True)
     w.active(t)
     w.produce(open_, t)
@@ -652,6 +653,7 @@ def timeout_over_a_restart(w, kit):
     write(w, p, t)
     w.restart(kill=True)
     w.wait_for(p, lambda state: state == 'CompleteAbort')
+    w.wait_until_stable(t)
     w.data(t)
     w.state(w.name)
 
