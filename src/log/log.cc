@@ -72,7 +72,8 @@ bool Log::ahead() const { return !impl_->in_laps.empty(); }
 // ---- append
 
 Result<AppendResult> Log::append_as_leader(MutableBytes batches, LeaderEpoch epoch,
-                                           AppendOrigin origin, WallMs now) {
+                                           AppendOrigin origin, WallMs now,
+                                           const TransactionRules& rules) {
   impl_->now = now;
   Offset first = impl_->end;
   Offset next = first;
@@ -86,7 +87,7 @@ Result<AppendResult> Log::append_as_leader(MutableBytes batches, LeaderEpoch epo
     max_timestamp = std::max(max_timestamp, batch->max_timestamp());
     at += batch->size();
   }
-  return impl_->append(batches, first, next - int64_t{1}, max_timestamp, origin);
+  return impl_->append(batches, first, next - int64_t{1}, max_timestamp, origin, rules);
 }
 
 Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
@@ -107,7 +108,7 @@ Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
     at += batch->size();
   }
   return impl_->append(batches, first.value_or(impl_->end), last, max_timestamp,
-                       AppendOrigin::kReplication);
+                       AppendOrigin::kReplication, {});
 }
 
 void Log::Impl::mark_suspects_unsynced() {
@@ -125,7 +126,8 @@ void Log::Impl::mark_suspects_unsynced() {
 namespace {
 
 /// Runs the batches through the producer checks; what they change waits for commit().
-AppendResult check_producers(ProducerState& producers, ByteView batches, AppendOrigin origin) {
+AppendResult check_producers(ProducerState& producers, ByteView batches, AppendOrigin origin,
+                             const TransactionRules& rules) {
   producers.begin();
   for (size_t at = 0; at < batches.size();) {
     BatchView batch(batches.data() + at);
@@ -139,7 +141,7 @@ AppendResult check_producers(ProducerState& producers, ByteView batches, AppendO
                               .append_time = before->timestamp};
         }
       }
-      ErrorCode error = producers.prepare(batch, batches.subspan(at, batch.size()), origin);
+      ErrorCode error = producers.prepare(batch, batches.subspan(at, batch.size()), origin, rules);
       if (error != ErrorCode::kNone) return AppendResult{.error = error};
     }
     at += batch.size();
@@ -150,13 +152,14 @@ AppendResult check_producers(ProducerState& producers, ByteView batches, AppendO
 }  // namespace
 
 Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset last,
-                                       WallMs max_timestamp, AppendOrigin origin) {
+                                       WallMs max_timestamp, AppendOrigin origin,
+                                       const TransactionRules& rules) {
   if (auto r = usable(); !r) return std::unexpected(r.error());
   if (batches.empty()) return fail(Errc::kInvalid, "append: no batches");
   if (batches.size() > static_cast<size_t>(context.config.segment_bytes)) {
     return AppendResult{.error = ErrorCode::kRecordListTooLarge};
   }
-  AppendResult result = check_producers(producers, batches, origin);
+  AppendResult result = check_producers(producers, batches, origin, rules);
   if (result.error != ErrorCode::kNone || result.duplicate) return result;
 
   auto roll = active().should_roll(batches.size(), max_timestamp, last, now);
@@ -424,6 +427,21 @@ std::vector<ProducerInfo> Log::producers() const {
                                .transaction_start = e.transaction_start});
   }
   return all;
+}
+
+Verification Log::begin_verification(ProducerId id, ProducerEpoch epoch, int32_t sequence,
+                                     bool bumps, WallMs now) {
+  return impl_->producers.begin_verification(id, epoch, sequence, bumps, now);
+}
+
+ErrorCode Log::check_transactional(ProducerId id, ProducerEpoch epoch,
+                                   const TransactionRules& rules) const {
+  return impl_->producers.check_transactional(id, epoch, rules);
+}
+
+ErrorCode Log::check_marker(ProducerId id, ProducerEpoch epoch, int32_t coordinator_epoch,
+                            const TransactionRules& rules) const {
+  return impl_->producers.check_marker(id, epoch, coordinator_epoch, rules);
 }
 
 void Log::expire_producers(WallMs now) {

@@ -82,6 +82,22 @@ enum class AppendOrigin {
   kReplication,  // nothing refused: the leader has checked
 };
 
+/// What an append has to know of transactions.
+struct TransactionRules {
+  /// Of a data batch that begins a transaction here: what `begin_verification` gave. 0: nothing.
+  uint64_t guard = 0;
+  /// Such a batch is refused without the guard (transaction.partition.verification.enable).
+  bool verified_only = false;
+  /// Of a marker: the transaction.version that its coordinator ended the transaction under.
+  int16_t marker_version = 0;
+};
+
+/// Whether a transaction has to be verified with its coordinator before a batch may begin it.
+struct Verification {
+  wire::ErrorCode error{};
+  uint64_t guard = 0;  // 0: it is open already
+};
+
 /// What became of an append.
 struct AppendResult {
   /// kNone, or a refusal that left the log as it was: OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -246,7 +262,8 @@ class Log {
   /// Gives offsets to batches that wire's validator has passed and appends them: base offset and
   /// leader epoch are written into `batches` in place. On an Error (disk) nothing was appended.
   Result<AppendResult> append_as_leader(MutableBytes batches, LeaderEpoch epoch,
-                                        AppendOrigin origin, WallMs now);
+                                        AppendOrigin origin, WallMs now,
+                                        const TransactionRules& rules = {});
   /// Appends batches whose offsets and epochs are given (by the leader, or by raft). The first must
   /// not lie below `end` (kInvalid); gaps are allowed. CRCs are the caller's to check.
   Result<AppendResult> append_as_follower(ByteView batches, WallMs now);
@@ -288,6 +305,17 @@ class Log {
   /// Transactions aborted in [from, upper_bound): for a fetch with read_committed.
   Result<std::vector<AbortedTransaction>> aborted_transactions(Offset from, Offset upper_bound);
   std::vector<ProducerInfo> producers() const;
+  /// A batch of a transaction is about to come, beginning with `sequence` (−1: a coordinator's). If
+  /// the transaction is not open here, the guard ties what its coordinator says to this moment: a
+  /// marker that comes between makes it worthless. `bumps`: the producer's epoch moves with every
+  /// transaction (transaction.version 2). INVALID_PRODUCER_EPOCH if the producer is fenced.
+  Verification begin_verification(ProducerId id, ProducerEpoch epoch, int32_t sequence, bool bumps,
+                                  WallMs now);
+  /// What an append of such a batch, or of such a marker, would be refused with.
+  wire::ErrorCode check_transactional(ProducerId id, ProducerEpoch epoch,
+                                      const TransactionRules& rules) const;
+  wire::ErrorCode check_marker(ProducerId id, ProducerEpoch epoch, int32_t coordinator_epoch,
+                               const TransactionRules& rules) const;
   /// Forgets producers that have been silent for producer.id.expiration.ms.
   void expire_producers(WallMs now);
 

@@ -83,7 +83,7 @@ struct Log::Impl {
   Result<void> usable() const;
   void mark_suspects_unsynced();
   Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
-                              AppendOrigin origin);
+                              AppendOrigin origin, const TransactionRules& rules);
   Result<void> write_epochs();
   void flushed_to(Offset offset);
   /// What `finish` has to do for a log that was written to.

@@ -3,7 +3,8 @@
 //   submit: may we append? → decide → sizes → replay each record → timers → gather for the append →
 //   park (end offset, response, messages)
 //
-// All that is submitted in one turn of the loop shares one append, made when the turn ends. Parked
+// All that is submitted in one turn of the loop shares one append, made when the turn ends, but for
+// decisions that are apart (machine.h), which are appended at once. Parked
 // responses are released in order once the log has committed what is before their end offset; a
 // read, and a decision whose records are all soft, waits behind the last pending write. A failed
 // append discards the machine, which by then has seen records that nobody will ever read, and fails
@@ -164,10 +165,14 @@ class Runtime {
 
   void accept(DecisionOf<M> decision, Done done) {
     size_t bytes = 0;
-    for (const Record& r : decision.records) bytes += is_soft(r) ? 0 : log_.size_of(r);
+    bool apart = false;
+    for (const Record& r : decision.records) {
+      bytes += is_soft(r) ? 0 : log_.size_of(r);
+      apart |= is_apart(r);
+    }
     if (bytes > log_.batch_bytes_max())
       return done(odradek::fail(Errc::kInvalid, "the decision does not fit in one batch"));
-    if (gathered_bytes_ + bytes > log_.batch_bytes_max() && !append_gathered())
+    if ((apart || gathered_bytes_ + bytes > log_.batch_bytes_max()) && !append_gathered())
       return done(odradek::fail(Errc::kClosed, "the machine is failed"));
     bool durable = false;
     for (Record& r : decision.records) {
@@ -178,11 +183,11 @@ class Runtime {
     }
     gathered_bytes_ += bytes;
     for (const TimerOrder& order : decision.timers) set_timer(order.key, order.after);
-    if (!gathered_.empty()) {
-      arm_append();
-    } else if (parked_.empty()) {
+    if (gathered_.empty() && parked_.empty())
       return release(decision.response, decision.messages, done);
-    }
+    if (durable) arm_append();
+    if (apart && !append_gathered())
+      return done(odradek::fail(Errc::kClosed, "the machine is failed"));
     // A read waits behind what is parked: the last of it has the highest end offset.
     const Offset end = durable ? next_offset() : parked_.back().end;
     parked_.push_back({end, gathered_.empty(), std::move(decision.response),

@@ -121,7 +121,8 @@ class Coordinator final : private RecordSink {
                  unreadable == kUnreadableLines ? " (more of them are not told)" : "");
   }
   void marker(Offset offset, ProducerId producer, bool committed) override {
-    runtime_.load(offset, Record::marker(producer, committed));
+    if constexpr (requires { Record::marker(producer, committed); })
+      runtime_.load(offset, Record::marker(producer, committed));
   }
 
   void load() {

@@ -31,6 +31,7 @@ class GroupHost final : public server::GroupCoordinators, private replica::Parti
 
  private:
   struct Hosted {
+    replica::Partition* partition = nullptr;
     std::unique_ptr<Coordinator<machines::GroupMachine>> coordinator;
     /// Members that wait for the others, by token.
     std::unordered_map<machines::group::Token, Done> waiting;
@@ -43,6 +44,8 @@ class GroupHost final : public server::GroupCoordinators, private replica::Parti
   void gone(replica::Partition& partition) override;
   void begin(replica::Partition& partition);
   void remove_deleted(int32_t partition);
+  /// Why the partition's log would refuse what the command appends for a transaction.
+  static wire::ErrorCode check(const Hosted& hosted, const machines::group::Command& command);
   static void fail_waiting(Hosted& hosted);
   static void answer(Hosted& hosted, machines::group::Message message);
 

@@ -240,6 +240,7 @@ void Node::make_loops() {
   std::vector<replica::Shard*> shards;
   std::vector<server::Services*> services;
   std::vector<server::GroupCoordinators*> groups;
+  std::vector<server::TxnCoordinators*> transactions;
   for (int i = 0; i < io_.loop_count(); i++) {
     parts_.push_back(std::make_unique<LoopParts>(io_, i, options_.config, *log_dirs_, *controller_,
                                                  directories_.cluster_id, logger_));
@@ -250,11 +251,13 @@ void Node::make_loops() {
     parts_.back()->cleaner = cleaner_.get();
     shards.push_back(&parts_.back()->shard);
     groups.push_back(&parts_.back()->groups);
+    transactions.push_back(&parts_.back()->transactions);
     services.push_back(&parts_.back()->services);
   }
   for (auto& part : parts_) {
     part->services.shards = shards;
     part->services.groups = groups;
+    part->services.transactions = transactions;
   }
   server_ = std::make_unique<server::Server>(io_, limits_of(*options_.config, io_.loop_count()),
                                              services);

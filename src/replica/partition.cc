@@ -135,7 +135,7 @@ ProduceOutcome Partition::produce(MutableBytes records, const ProduceOptions& op
     if (rewritten.size() > bytes_max) return refused(ErrorCode::kMessageTooLarge);
     batch = rewritten;
   }
-  return append(batch, log::AppendOrigin::kClient, options.now);
+  return append(batch, log::AppendOrigin::kClient, options.now, options.rules);
 }
 
 ErrorCode Partition::check_append() const {
@@ -145,17 +145,32 @@ ErrorCode Partition::check_append() const {
   return state_.isr_size < isr_min ? ErrorCode::kNotEnoughReplicas : ErrorCode::kNone;
 }
 
-ProduceOutcome Partition::append_own(MutableBytes batch, WallMs now) {
+ProduceOutcome Partition::append_own(MutableBytes batch, WallMs now,
+                                     const log::TransactionRules& rules) {
   if (const ErrorCode error = check_append(); error != ErrorCode::kNone) return {.error = error};
   if (!shard_.dirs().has_room(dir_, batch.size()))
     return {.error = ErrorCode::kKafkaStorageError, .message = shard_.dirs().full_message(dir_)};
-  return append(batch, log::AppendOrigin::kCoordinator, now);
+  return append(batch, log::AppendOrigin::kCoordinator, now, rules);
 }
 
-ProduceOutcome Partition::append(MutableBytes batch, log::AppendOrigin origin, WallMs now) {
+log::Verification Partition::begin_verification(ProducerId id, ProducerEpoch epoch,
+                                                int32_t sequence, bool bumps, WallMs now) {
+  if (const ErrorCode error = check_leader(); error != ErrorCode::kNone) return {.error = error};
+  return log_->begin_verification(id, epoch, sequence, bumps, now);
+}
+
+ProduceOutcome Partition::append_marker(const EndMarker& marker, WallMs now) {
+  ByteBuffer batch =
+      wire::end_transaction_batch(log_->end(), state_.leader_epoch, marker.producer, marker.epoch,
+                                  marker.committed, marker.coordinator_epoch, now);
+  return append_own(batch, now, {.marker_version = marker.version});
+}
+
+ProduceOutcome Partition::append(MutableBytes batch, log::AppendOrigin origin, WallMs now,
+                                 const log::TransactionRules& rules) {
   const int64_t count = wire::BatchHeader(batch.data()).count();
   Result<log::AppendResult> appended =
-      log_->append_as_leader(batch, state_.leader_epoch, origin, now);
+      log_->append_as_leader(batch, state_.leader_epoch, origin, now, rules);
   if (!appended) return {.error = disk_failed(appended.error())};
   if (appended->error != ErrorCode::kNone) return refused(appended->error);
   ProduceOutcome out;

@@ -51,6 +51,17 @@ inline constexpr int64_t kEarliestPendingUpload = -6;
 struct ProduceOptions {
   int16_t acks = -1;
   WallMs now{0};
+  log::TransactionRules rules{};  // of a transactional batch
+};
+
+/// The end of a transaction, as a partition gets to know it.
+struct EndMarker {
+  ProducerId producer;
+  ProducerEpoch epoch;
+  bool committed = false;
+  int32_t coordinator_epoch = 0;
+  int16_t version = 0;  // transaction.version that it was ended under
+  bool operator==(const EndMarker&) const = default;
 };
 
 /// What became of one partition of a Produce.
@@ -135,7 +146,13 @@ class Partition {
   /// Why a coordinator of this node could not append now: kNone, or as `produce` with acks=all.
   wire::ErrorCode check_append() const;
   /// Appends a batch that a coordinator of this node has made.
-  ProduceOutcome append_own(MutableBytes batch, WallMs now);
+  ProduceOutcome append_own(MutableBytes batch, WallMs now,
+                            const log::TransactionRules& rules = {});
+  /// A batch of a transaction is about to come (see log::Log); with the errors of `check_leader`.
+  log::Verification begin_verification(ProducerId id, ProducerEpoch epoch, int32_t sequence,
+                                       bool bumps, WallMs now);
+  /// Appends the marker that ends a producer's transaction here.
+  ProduceOutcome append_marker(const EndMarker& marker, WallMs now);
   /// Reads as leader.
   FetchOutcome fetch(const FetchOptions& options);
   /// The first record at or after a timestamp ≥ 0, or what a negative code but kLatest stands for;
@@ -194,7 +211,8 @@ class Partition {
   }
   void remove(FetchWatch& watch) { watches_.remove(watch); }
   void wake_watches();
-  ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now);
+  ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now,
+                        const log::TransactionRules& rules);
   ProduceOutcome refused(wire::ErrorCode error) const;
   ProduceOutcome refused(wire::Validation validation) const;
   /// Marks what an append has to set in motion: sync, high watermark, checkpoints.
