@@ -49,6 +49,7 @@ void add_produce(CLI::App& program, Cli& cli);
 void add_consume(CLI::App& program, Cli& cli);
 void add_offsets(CLI::App& program, Cli& cli);
 void add_group(CLI::App& program, Cli& cli);
+void add_txn(CLI::App& program, Cli& cli);
 void add_log_dirs(CLI::App& program, Cli& cli);
 void add_dump_log(CLI::App& program, Cli& cli);
 void add_version(CLI::App& program, Cli& cli);
