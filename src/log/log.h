@@ -82,6 +82,31 @@ enum class AppendOrigin {
   kReplication,  // nothing refused: the leader has checked
 };
 
+/// When the bytes of an append go to their file.
+enum class WriteWhen : uint8_t {
+  kNow,
+  /// With `write_out`, so that the sync need not wait for it, nor each append have a write of its
+  /// own. For who answers only after the sync: until then they are in memory alone. Not all
+  /// appends take it; others are written at once.
+  kLater,
+};
+
+/// What an append has to know of transactions.
+struct TransactionRules {
+  /// Of a data batch that begins a transaction here: what `begin_verification` gave. 0: nothing.
+  uint64_t guard = 0;
+  /// Such a batch is refused without the guard (transaction.partition.verification.enable).
+  bool verified_only = false;
+  /// Of a marker: the transaction.version that its coordinator ended the transaction under.
+  int16_t marker_version = 0;
+};
+
+/// Whether a transaction has to be verified with its coordinator before a batch may begin it.
+struct Verification {
+  wire::ErrorCode error{};
+  uint64_t guard = 0;  // 0: it is open already
+};
+
 /// What became of an append.
 struct AppendResult {
   /// kNone, or a refusal that left the log as it was: OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -159,6 +184,7 @@ struct SyncTicket {
   std::vector<std::shared_ptr<io::File>> files;
   /// Bytes of the last segment, which may also go into the directory's write-ahead file.
   std::optional<io::Appended> appended;
+  ByteView carried{};  // a copy of them, if there is one; until the next call that changes the log
   /// The log was cut: what write-ahead files hold of it must be forgotten.
   bool cut = false;
   Offset end;
@@ -246,7 +272,9 @@ class Log {
   /// Gives offsets to batches that wire's validator has passed and appends them: base offset and
   /// leader epoch are written into `batches` in place. On an Error (disk) nothing was appended.
   Result<AppendResult> append_as_leader(MutableBytes batches, LeaderEpoch epoch,
-                                        AppendOrigin origin, WallMs now);
+                                        AppendOrigin origin, WallMs now,
+                                        const TransactionRules& rules = {},
+                                        WriteWhen when = WriteWhen::kNow);
   /// Appends batches whose offsets and epochs are given (by the leader, or by raft). The first must
   /// not lie below `end` (kInvalid); gaps are allowed. CRCs are the caller's to check.
   Result<AppendResult> append_as_follower(ByteView batches, WallMs now);
@@ -255,6 +283,14 @@ class Log {
   /// True if something was written that no ticket has taken yet.
   bool unsynced() const;
   SyncTicket take_unsynced();
+  /// Writes what was to be written later; to be called soon after `take_unsynced`. On an error it
+  /// is still to be written.
+  Result<void> write_out();
+  /// Removes what could not be written out: the end moves back, and the next ticket says `cut`.
+  Result<void> take_back_unwritten();
+  /// The ticket's appended bytes were unwritten, and a write-ahead file did not take them: their
+  /// file is to be synced (Synced::refused).
+  void refused(const SyncTicket& ticket);
   /// A ticket's files have been synced: moves durable_end. (If the sync failed, the directory is
   /// done for; do not call this.) `where`: what became of its appended bytes.
   void synced(const SyncTicket& ticket, const io::Synced& where = {});
@@ -268,6 +304,10 @@ class Log {
   /// First record at or after `timestamp` (in log order; its timestamp, offset and epoch), or
   /// (−1, −1, −1).
   Result<TimestampOffset> offset_for_timestamp(WallMs timestamp);
+  /// When the batch with the first record at or behind `offset` began (its append time, if it
+  /// carries that): the age of that record to within its batch. −1 if there is none, or no time in
+  /// it. Costs a look into the index and at most `index.interval.bytes` of headers.
+  Result<WallMs> timestamp_at(Offset offset);
   /// The first record with the largest timestamp, or (−1, −1, −1) if there is none.
   Result<TimestampOffset> max_timestamp();
 
@@ -288,6 +328,17 @@ class Log {
   /// Transactions aborted in [from, upper_bound): for a fetch with read_committed.
   Result<std::vector<AbortedTransaction>> aborted_transactions(Offset from, Offset upper_bound);
   std::vector<ProducerInfo> producers() const;
+  /// A batch of a transaction is about to come, beginning with `sequence` (−1: a coordinator's). If
+  /// the transaction is not open here, the guard ties what its coordinator says to this moment: a
+  /// marker that comes between makes it worthless. `bumps`: the producer's epoch moves with every
+  /// transaction (transaction.version 2). INVALID_PRODUCER_EPOCH if the producer is fenced.
+  Verification begin_verification(ProducerId id, ProducerEpoch epoch, int32_t sequence, bool bumps,
+                                  WallMs now);
+  /// What an append of such a batch, or of such a marker, would be refused with.
+  wire::ErrorCode check_transactional(ProducerId id, ProducerEpoch epoch,
+                                      const TransactionRules& rules) const;
+  wire::ErrorCode check_marker(ProducerId id, ProducerEpoch epoch, int32_t coordinator_epoch,
+                               const TransactionRules& rules) const;
   /// Forgets producers that have been silent for producer.id.expiration.ms.
   void expire_producers(WallMs now);
 

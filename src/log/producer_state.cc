@@ -167,10 +167,13 @@ void ProducerState::clear() {
   producers_.clear();
   ongoing_.clear();
   unreplicated_.clear();
+  verifying_.clear();
   begin();
 }
 
 void ProducerState::expire(WallMs now, Millis limit) {
+  std::erase_if(verifying_,
+                [&](const auto& item) { return now - item.second.since >= limit.value; });
   std::erase_if(producers_, [&](const auto& item) {
     const ProducerEntry& e = item.second;
     return e.transaction_start.value < 0 && now - e.last_timestamp >= limit.value;
@@ -183,6 +186,7 @@ void ProducerState::begin() {
   prepared_.clear();
   completed_.clear();
   aborted_.clear();
+  verified_.clear();
 }
 
 std::optional<ProducerBatch> ProducerState::find_duplicate(const BatchView& batch) const {
@@ -213,19 +217,108 @@ ProducerState::Prepared& ProducerState::prepared(ProducerId id) {
   return prepared_.emplace_back(fresh, false);
 }
 
-ErrorCode ProducerState::prepare(const BatchView& batch, ByteView bytes, AppendOrigin origin) {
+ErrorCode ProducerState::prepare(const BatchView& batch, ByteView bytes, AppendOrigin origin,
+                                 const TransactionRules& rules) {
   Prepared& p = prepared(batch.producer_id());
-  if (batch.is_control()) return prepare_marker(p, batch, bytes, origin);
-  return prepare_data(p, batch, origin);
+  if (batch.is_control()) return prepare_marker(p, batch, bytes, origin, rules);
+  return prepare_data(p, batch, origin, rules);
 }
 
-ErrorCode ProducerState::prepare_data(Prepared& p, const BatchView& batch, AppendOrigin origin) {
+// ---- transactions that are about to begin
+
+namespace {
+bool is_open(const ProducerEntry& e, ProducerEpoch epoch) {
+  return e.transaction_start.value >= 0 && e.epoch == epoch;
+}
+}  // namespace
+
+Verification ProducerState::begin_verification(ProducerId id, ProducerEpoch epoch, int32_t sequence,
+                                               bool bumps, WallMs now) {
+  if (const auto known = producers_.find(id); known != producers_.end()) {
+    if (epoch < known->second.epoch) return {.error = ErrorCode::kInvalidProducerEpoch};
+    if (is_open(known->second, epoch)) return {};
+  }
+  const auto [at, is_new] = verifying_.try_emplace(id);
+  Verifying& v = at->second;
+  if (is_new) {
+    v = {++last_guard_, epoch, sequence, bumps, now};
+  } else if (epoch > v.epoch) {
+    v.epoch = epoch;
+    v.lowest_sequence = sequence;
+  } else if (epoch == v.epoch) {
+    v.lowest_sequence = std::min(v.lowest_sequence, sequence);
+  }
+  return {.guard = v.guard};
+}
+
+ErrorCode ProducerState::check_transactional(ProducerId id, ProducerEpoch epoch,
+                                             const TransactionRules& rules) const {
+  if (const auto known = producers_.find(id); known != producers_.end()) {
+    if (epoch < known->second.epoch) return ErrorCode::kInvalidProducerEpoch;
+    if (is_open(known->second, epoch)) return ErrorCode::kNone;
+  }
+  if (!rules.verified_only) return ErrorCode::kNone;
+  const auto v = verifying_.find(id);
+  return v != verifying_.end() && v->second.guard == rules.guard ? ErrorCode::kNone
+                                                                 : ErrorCode::kInvalidTxnState;
+}
+
+namespace {
+
+/// Since transaction.version 2 every transaction has an epoch of its own, and its marker has the
+/// next one: an equal epoch is a repeat, which may come when nothing is open.
+ErrorCode marker_error(const ProducerEntry& e, ProducerEpoch epoch, int32_t coordinator_epoch,
+                       int16_t version) {
+  const bool repeat = version >= 2 && epoch == e.epoch;
+  const bool allowed = e.transaction_start.value < 0 || epoch.value == INT16_MAX;
+  if (epoch < e.epoch || (repeat && !allowed)) return ErrorCode::kInvalidProducerEpoch;
+  return coordinator_epoch < e.coordinator_epoch ? ErrorCode::kTransactionCoordinatorFenced
+                                                 : ErrorCode::kNone;
+}
+
+}  // namespace
+
+ErrorCode ProducerState::check_marker(ProducerId id, ProducerEpoch epoch, int32_t coordinator_epoch,
+                                      const TransactionRules& rules) const {
+  const auto known = producers_.find(id);
+  if (known == producers_.end()) return ErrorCode::kNone;
+  return marker_error(known->second, epoch, coordinator_epoch, rules.marker_version);
+}
+
+/// The batch that was announced first must come first, and with transaction.version 2 a producer of
+/// which nothing is known begins at 0: a later batch, sent before the answer to the first, waits.
+ErrorCode ProducerState::check_first(const ProducerEntry& known, const BatchView& batch) const {
+  const auto v = verifying_.find(known.id);
+  if (v == verifying_.end()) return ErrorCode::kNone;
+  const bool must_be_0 = v->second.bumps && known.batch_count == 0 && batch.base_sequence() != 0;
+  return must_be_0 || batch.base_sequence() > v->second.lowest_sequence
+             ? ErrorCode::kOutOfOrderSequenceNumber
+             : ErrorCode::kNone;
+}
+
+void ProducerState::end_verification(const BatchView& batch) {
+  const auto v = verifying_.find(batch.producer_id());
+  if (v == verifying_.end()) return;
+  // The marker of the last transaction, which has the epoch of this one.
+  if (v->second.bumps && batch.is_control() && batch.producer_epoch() == v->second.epoch) return;
+  verified_.push_back(batch.producer_id());
+}
+
+ErrorCode ProducerState::prepare_data(Prepared& p, const BatchView& batch, AppendOrigin origin,
+                                      const TransactionRules& rules) {
   ProducerEntry& e = p.entry;
+  if (batch.is_transactional() && origin != AppendOrigin::kReplication) {
+    const ErrorCode error = check_transactional(e.id, batch.producer_epoch(), rules);
+    if (error != ErrorCode::kNone) return error;
+  }
   ProducerEpoch epoch = batch.producer_epoch();
   if (epoch < e.epoch && origin != AppendOrigin::kReplication) {
     return ErrorCode::kInvalidProducerEpoch;
   }
   if (origin == AppendOrigin::kClient) {
+    if (!verifying_.empty()) {
+      if (const ErrorCode out = check_first(e, batch); out != ErrorCode::kNone) return out;
+    }
     int32_t first = batch.base_sequence();
     if (epoch != e.epoch) {
       // A new epoch begins at 0, unless nothing is known of the producer (its records are gone).
@@ -243,11 +336,12 @@ ErrorCode ProducerState::prepare_data(Prepared& p, const BatchView& batch, Appen
   } else if (e.transaction_start.value < 0 && batch.is_transactional()) {
     e.transaction_start = batch.base_offset();
   }
+  if (batch.is_transactional()) end_verification(batch);
   return ErrorCode::kNone;
 }
 
 ErrorCode ProducerState::prepare_marker(Prepared& p, const BatchView& batch, ByteView bytes,
-                                        AppendOrigin origin) {
+                                        AppendOrigin origin, const TransactionRules& rules) {
   ProducerEntry& e = p.entry;
   auto marker = read_marker(batch, bytes);
   if (!marker) {
@@ -259,11 +353,11 @@ ErrorCode ProducerState::prepare_marker(Prepared& p, const BatchView& batch, Byt
     return ErrorCode::kNone;
   }
   if (origin != AppendOrigin::kReplication) {
-    if (batch.producer_epoch() < e.epoch) return ErrorCode::kInvalidProducerEpoch;
-    if (marker->coordinator_epoch < e.coordinator_epoch) {
-      return ErrorCode::kTransactionCoordinatorFenced;
-    }
+    const ErrorCode error =
+        marker_error(e, batch.producer_epoch(), marker->coordinator_epoch, rules.marker_version);
+    if (error != ErrorCode::kNone) return error;
   }
+  end_verification(batch);
   // A marker without data has no effect on the last stable offset.
   if (e.transaction_start.value >= 0) {
     completed_.push_back(
@@ -297,6 +391,8 @@ std::span<const AbortedEntry> ProducerState::commit() {
     ongoing_.erase(c.first);
     unreplicated_[c.first] = Transaction{c.producer, c.last};
   }
+  for (const ProducerId id : verified_) verifying_.erase(id);
+  verified_.clear();
   prepared_.clear();
   completed_.clear();
   return aborted_;

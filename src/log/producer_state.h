@@ -65,10 +65,19 @@ class ProducerState {
   std::optional<ProducerBatch> find_duplicate(const BatchView& batch) const;
   /// `bytes` is the beginning of the batch, of a control batch with its first record. kNone, or why
   /// the append is refused (never with kReplication).
-  wire::ErrorCode prepare(const BatchView& batch, ByteView bytes, AppendOrigin origin);
+  wire::ErrorCode prepare(const BatchView& batch, ByteView bytes, AppendOrigin origin,
+                          const TransactionRules& rules = {});
   /// Takes over what was prepared; returns transactions that were aborted by it, for the txnindex.
   /// The span is good until the next call.
   std::span<const AbortedEntry> commit();
+
+  // ---- transactions that are about to begin (see Log)
+  Verification begin_verification(ProducerId id, ProducerEpoch epoch, int32_t sequence, bool bumps,
+                                  WallMs now);
+  wire::ErrorCode check_transactional(ProducerId id, ProducerEpoch epoch,
+                                      const TransactionRules& rules) const;
+  wire::ErrorCode check_marker(ProducerId id, ProducerEpoch epoch, int32_t coordinator_epoch,
+                               const TransactionRules& rules) const;
 
   // ---- offsets
   /// First offset of an open transaction, or of one whose marker is not below the high watermark.
@@ -99,10 +108,22 @@ class ProducerState {
     Offset last = kNoOffset;
   };
 
+  /// The coordinator is asked about a transaction that is not open here.
+  struct Verifying {
+    uint64_t guard = 0;
+    ProducerEpoch epoch;
+    int32_t lowest_sequence = -1;
+    bool bumps = false;
+    WallMs since{0};
+  };
+
   Prepared& prepared(ProducerId id);
-  wire::ErrorCode prepare_data(Prepared& p, const BatchView& batch, AppendOrigin origin);
+  wire::ErrorCode prepare_data(Prepared& p, const BatchView& batch, AppendOrigin origin,
+                               const TransactionRules& rules);
   wire::ErrorCode prepare_marker(Prepared& p, const BatchView& batch, ByteView bytes,
-                                 AppendOrigin origin);
+                                 AppendOrigin origin, const TransactionRules& rules);
+  wire::ErrorCode check_first(const ProducerEntry& known, const BatchView& batch) const;
+  void end_verification(const BatchView& batch);
 
   std::unordered_map<ProducerId, ProducerEntry> producers_;
   std::map<Offset, Transaction> ongoing_;       // by first offset
@@ -110,6 +131,9 @@ class ProducerState {
   std::vector<Prepared> prepared_;
   std::vector<Completed> completed_;
   std::vector<AbortedEntry> aborted_;
+  std::unordered_map<ProducerId, Verifying> verifying_;
+  std::vector<ProducerId> verified_;  // what this append ends of them
+  uint64_t last_guard_ = 0;
 };
 
 }  // namespace odradek::log

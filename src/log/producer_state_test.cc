@@ -175,6 +175,74 @@ TEST_F(Producers, MarkersAreFenced) {
   EXPECT_EQ(log_->end(), Offset(2));
 }
 
+TEST_F(Producers, ATransactionBeginsWithItsGuard) {
+  const auto begin = [&](int16_t epoch, int32_t sequence, bool bumps) {
+    return log_->begin_verification(ProducerId(7), ProducerEpoch(epoch), sequence, bumps,
+                                    WallMs(now_));
+  };
+  const auto send_with = [&](uint64_t guard, int32_t sequence, int16_t epoch) {
+    ByteBuffer batch = make_batch({.timestamp = now_,
+                                   .producer = 7,
+                                   .producer_epoch = epoch,
+                                   .sequence = sequence,
+                                   .transactional = true});
+    auto r = log_->append_as_leader(batch, LeaderEpoch(0), AppendOrigin::kClient, WallMs(now_),
+                                    {.guard = guard, .verified_only = true});
+    return r->error;
+  };
+  EXPECT_EQ(send_with(0, 0, 1), ErrorCode::kInvalidTxnState);
+  const uint64_t guard = begin(1, 0, false).guard;
+  EXPECT_NE(guard, 0U);
+  EXPECT_EQ(begin(1, 1, false).guard, guard);  // of the same producer
+  EXPECT_EQ(send_with(guard + 1, 0, 1), ErrorCode::kInvalidTxnState);
+  // What was announced first comes first.
+  EXPECT_EQ(send_with(guard, 1, 1), ErrorCode::kOutOfOrderSequenceNumber);
+  EXPECT_EQ(send_with(guard, 0, 1), ErrorCode::kNone);
+  EXPECT_EQ(begin(1, 1, false).guard, 0U);  // open: nothing is needed
+  EXPECT_EQ(send_with(0, 1, 1), ErrorCode::kNone);
+  EXPECT_EQ(begin(0, 0, false).error, ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(send_with(0, 0, 0), ErrorCode::kInvalidProducerEpoch);
+
+  // A marker makes worthless what was verified before it.
+  EXPECT_EQ(marker(7, true, 1).error, ErrorCode::kNone);
+  const uint64_t early = begin(1, 2, false).guard;
+  EXPECT_EQ(marker(7, false, 1).error, ErrorCode::kNone);
+  EXPECT_EQ(send_with(early, 2, 1), ErrorCode::kInvalidTxnState);
+  // But not that of the transaction before, where every transaction has an epoch of its own.
+  const uint64_t next = begin(2, 0, true).guard;
+  EXPECT_EQ(marker(7, true, 2).error, ErrorCode::kNone);
+  EXPECT_EQ(send_with(next, 0, 2), ErrorCode::kNone);
+}
+
+TEST_F(Producers, WithAnEpochForEachTransactionTheFirstBatchIsNumberedZero) {
+  const uint64_t guard =
+      log_->begin_verification(ProducerId(7), ProducerEpoch(0), 3, true, WallMs(now_)).guard;
+  ByteBuffer batch =
+      make_batch({.timestamp = now_, .producer = 7, .sequence = 3, .transactional = true});
+  auto r = log_->append_as_leader(batch, LeaderEpoch(0), AppendOrigin::kClient, WallMs(now_),
+                                  {.guard = guard, .verified_only = true});
+  EXPECT_EQ(r->error, ErrorCode::kOutOfOrderSequenceNumber);
+}
+
+TEST_F(Producers, MarkersOfTransactionVersion2HaveANewEpoch) {
+  const auto end = [&](int16_t epoch, int16_t version) {
+    const TransactionRules rules{.marker_version = version};
+    const auto expected = log_->check_marker(ProducerId(7), ProducerEpoch(epoch), 1, rules);
+    ByteBuffer batch = wire::end_transaction_batch(Offset(0), LeaderEpoch(0), ProducerId(7),
+                                                   ProducerEpoch(epoch), true, 1, WallMs(now_));
+    auto r = log_->append_as_leader(batch, LeaderEpoch(0), AppendOrigin::kCoordinator, WallMs(now_),
+                                    rules);
+    EXPECT_EQ(r->error, expected);
+    return r->error;
+  };
+  EXPECT_EQ(transactional(7, 0).error, ErrorCode::kNone);
+  EXPECT_EQ(end(0, 2), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(end(1, 2), ErrorCode::kNone);
+  EXPECT_EQ(end(1, 2), ErrorCode::kNone);  // once more: nothing is open
+  EXPECT_EQ(end(0, 0), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_EQ(end(1, 0), ErrorCode::kNone);
+}
+
 TEST_F(Producers, TruncationTakesTransactionsBack) {
   transactional(7, 0);  // 0
   marker(7, false);     // 1

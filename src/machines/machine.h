@@ -61,6 +61,14 @@ constexpr bool is_soft(const Record& record) {
   return false;
 }
 
+/// A record that needs a batch of its own (of a transaction, or a marker): the decision that makes
+/// it is appended at once, and whatever was gathered before it first.
+template <class Record>
+constexpr bool is_apart(const Record& record) {
+  if constexpr (requires { record.apart(); }) return record.apart();
+  return false;
+}
+
 namespace detail {
 template <class M>
 struct MessageOf {

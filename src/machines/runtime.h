@@ -3,7 +3,8 @@
 //   submit: may we append? → decide → sizes → replay each record → timers → gather for the append →
 //   park (end offset, response, messages)
 //
-// All that is submitted in one turn of the loop shares one append, made when the turn ends. Parked
+// All that is submitted in one turn of the loop shares one append, made when the turn ends, but for
+// decisions that are apart (machine.h), which are appended at once. Parked
 // responses are released in order once the log has committed what is before their end offset; a
 // read, and a decision whose records are all soft, waits behind the last pending write. A failed
 // append discards the machine, which by then has seen records that nobody will ever read, and fails
@@ -16,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -98,6 +100,12 @@ class Runtime {
     return *machine_;
   }
   size_t parked() const { return parked_.size(); }
+  /// How long until a timer goes off; nothing if it is not set.
+  std::optional<Millis> timer_left(const std::string& key) const {
+    const auto at = timers_.find(key);
+    if (at == timers_.end()) return std::nullopt;
+    return Millis(at->second.due - host_.wall());
+  }
 
   // ---- lifecycle
   /// Begins with a fresh machine; then `load` everything committed, then `loaded`.
@@ -155,6 +163,11 @@ class Runtime {
     Done done;
   };
 
+  struct Armed {
+    uint64_t id = 0;  // the host's
+    WallMs due{0};
+  };
+
   void move_to(RuntimeState next) {
     ODRADEK_CHECK(may_follow(state_, next));
     state_ = next;
@@ -164,10 +177,14 @@ class Runtime {
 
   void accept(DecisionOf<M> decision, Done done) {
     size_t bytes = 0;
-    for (const Record& r : decision.records) bytes += is_soft(r) ? 0 : log_.size_of(r);
+    bool apart = false;
+    for (const Record& r : decision.records) {
+      bytes += is_soft(r) ? 0 : log_.size_of(r);
+      apart |= is_apart(r);
+    }
     if (bytes > log_.batch_bytes_max())
       return done(odradek::fail(Errc::kInvalid, "the decision does not fit in one batch"));
-    if (gathered_bytes_ + bytes > log_.batch_bytes_max() && !append_gathered())
+    if ((apart || gathered_bytes_ + bytes > log_.batch_bytes_max()) && !append_gathered())
       return done(odradek::fail(Errc::kClosed, "the machine is failed"));
     bool durable = false;
     for (Record& r : decision.records) {
@@ -178,11 +195,11 @@ class Runtime {
     }
     gathered_bytes_ += bytes;
     for (const TimerOrder& order : decision.timers) set_timer(order.key, order.after);
-    if (!gathered_.empty()) {
-      arm_append();
-    } else if (parked_.empty()) {
+    if (gathered_.empty() && parked_.empty())
       return release(decision.response, decision.messages, done);
-    }
+    if (durable) arm_append();
+    if (apart && !append_gathered())
+      return done(odradek::fail(Errc::kClosed, "the machine is failed"));
     // A read waits behind what is parked: the last of it has the highest end offset.
     const Offset end = durable ? next_offset() : parked_.back().end;
     parked_.push_back({end, gathered_.empty(), std::move(decision.response),
@@ -221,11 +238,13 @@ class Runtime {
   }
   void set_timer(const std::string& key, std::optional<Millis> after) {
     if (auto at = timers_.find(key); at != timers_.end()) {
-      host_.cancel_timer(at->second);
+      host_.cancel_timer(at->second.id);
       timers_.erase(at);
     }
     if (!after || state_ != RuntimeState::kActive) return;
-    timers_[key] = host_.start_timer(*after, [this, key, alive = alive_] {
+    Armed& armed = timers_[key];
+    armed.due = host_.wall() + *after;
+    armed.id = host_.start_timer(*after, [this, key, alive = alive_] {
       if (*alive) fire(key);
     });
   }
@@ -237,7 +256,7 @@ class Runtime {
     });
   }
   void discard(const Error& error) {
-    for (const auto& [key, id] : timers_) host_.cancel_timer(id);
+    for (const auto& [key, armed] : timers_) host_.cancel_timer(armed.id);
     timers_.clear();
     gathered_.clear();
     gathered_bytes_ = 0;
@@ -260,8 +279,8 @@ class Runtime {
   std::vector<Record> gathered_;
   size_t gathered_bytes_ = 0;
   bool append_armed_ = false;
-  std::deque<Parked> parked_;               // by end offset
-  std::map<std::string, uint64_t> timers_;  // key → the host's timer
+  std::deque<Parked> parked_;  // by end offset
+  std::map<std::string, Armed> timers_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

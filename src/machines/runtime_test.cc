@@ -82,7 +82,7 @@ static_assert(CommitLog<VectorLog, int64_t>);
 
 class Host : public RuntimeHost {
  public:
-  WallMs wall() override { return WallMs(5); }
+  WallMs wall() override { return WallMs(now); }
   uint64_t random() override { return 4; }
   uint64_t start_timer(Millis after, Callback callback) override {
     timers.emplace(++last_timer, std::make_pair(after, std::move(callback)));
@@ -104,6 +104,7 @@ class Host : public RuntimeHost {
   std::map<uint64_t, std::pair<Millis, Callback>> timers;
   std::vector<Callback> turn;
   uint64_t last_timer = 0;
+  int64_t now = 5;
 };
 
 struct Fixture : ::testing::Test {
@@ -259,6 +260,9 @@ TEST_F(RuntimeTest, TimersComeBackAsCommands) {
   send(ArmTimer{Millis(20)});  // the same key: replaced
   ASSERT_EQ(host.timers.size(), 1U);
   EXPECT_EQ(host.timers.begin()->second.first, Millis(20));
+  host.now += 8;
+  EXPECT_EQ(runtime.timer_left("t"), Millis(12));
+  EXPECT_EQ(runtime.timer_left("another"), std::nullopt);
   log.refuses = true;
   host.fire_first();  // refused: tried again later
   ASSERT_EQ(host.timers.size(), 1U);
@@ -395,6 +399,106 @@ TEST_F(SoftTest, TimersFollowTheOrderOfTheDecisions) {
   EXPECT_EQ(host.timers.size(), 1U);
   runtime.committed(log.end());
   EXPECT_EQ(host.timers.size(), 1U);
+}
+
+// A list of words; those in capitals must lie in a batch of their own.
+class Words {
+ public:
+  struct Record {
+    std::string word;
+    bool apart() const { return word[0] < 'a'; }
+  };
+  using Response = std::string;
+  using Command = std::variant<std::string, TimerFired>;
+  using Decision = machines::Decision<Record, Response>;
+  Decision decide(const Command& command, Now) const {
+    const auto* word = std::get_if<std::string>(&command);
+    if (word == nullptr || *word == "?") return {{}, std::to_string(count)};
+    return {{{*word}}, *word};
+  }
+  void replay(Offset, const Record&) { count++; }
+  Decision loaded(Now) const { return {}; }
+  int count = 0;
+};
+static_assert(Machine<Words>);
+
+class WordLog {
+ public:
+  Result<void> can_append() const { return {}; }
+  Offset end() const { return Offset(end_); }
+  Offset committed() const { return Offset(committed_to); }
+  Result<Offset> append(std::span<const Words::Record> batch) {
+    if (fails) return fail(Errc::kNoSpace, "the disk is full");
+    std::string line;
+    for (const auto& r : batch) line += line.empty() ? r.word : " " + r.word;
+    batches.push_back(line);
+    end_ += static_cast<int64_t>(batch.size());
+    return end();
+  }
+  size_t size_of(const Words::Record&) const { return 1; }
+  size_t batch_bytes_max() const { return 100; }
+
+  std::vector<std::string> batches;
+  int64_t committed_to = 0;
+  bool fails = false;
+
+ private:
+  int64_t end_ = 0;
+};
+
+struct ApartTest : ::testing::Test {
+  WordLog log;
+  Host host;
+  std::vector<std::string> told;
+  Runtime<Words, WordLog> runtime{log, host, [] { return std::make_unique<Words>(); },
+                                  [](const Error&) {}};
+  ApartTest() {
+    runtime.start_loading();
+    runtime.loaded();
+  }
+  void send(const std::string& word) {
+    runtime.submit(Words::Command(word), [this](Result<std::string> r) {
+      told.push_back(r ? *r : "error: " + r.error().message);
+    });
+  }
+};
+
+TEST_F(ApartTest, WhatIsApartIsAppendedAtOnceAndAnsweredInOrder) {
+  send("a");
+  send("b");
+  EXPECT_TRUE(log.batches.empty());
+  send("X");
+  EXPECT_EQ(log.batches, (std::vector<std::string>{"a b", "X"}));
+  send("?");
+  send("c");
+  send("Y");
+  send("d");
+  EXPECT_EQ(log.batches, (std::vector<std::string>{"a b", "X", "c", "Y"}));
+  EXPECT_TRUE(told.empty());
+  runtime.committed(Offset(3));
+  EXPECT_EQ(told, (std::vector<std::string>{"a", "b", "X", "3"}));
+  log.committed_to = 5;
+  host.end_turn();
+  EXPECT_EQ(log.batches.back(), "d");
+  EXPECT_EQ(told, (std::vector<std::string>{"a", "b", "X", "3", "c", "Y"}));
+}
+
+TEST_F(ApartTest, WhatIsApartAndCommittedAtOnceIsAnsweredWhenTheTurnEnds) {
+  log.committed_to = 1;
+  send("X");
+  EXPECT_TRUE(told.empty());
+  host.end_turn();
+  EXPECT_EQ(told, std::vector<std::string>{"X"});
+}
+
+TEST_F(ApartTest, AFailedAppendFailsIt) {
+  send("a");
+  log.fails = true;
+  send("X");
+  EXPECT_EQ(told,
+            (std::vector<std::string>{"error: the disk is full", "error: the machine is failed"}));
+  EXPECT_EQ(runtime.state(), RuntimeState::kFailed);
+  EXPECT_TRUE(log.batches.empty());
 }
 
 TEST(RuntimeStates, TheTableOfTransitions) {

@@ -6,6 +6,8 @@ namespace odradek::node {
 
 namespace {
 
+using machines::group::CommitOffsets;
+using machines::group::EndTransaction;
 using machines::group::Join;
 using machines::group::NoAnswer;
 using machines::group::Response;
@@ -74,6 +76,7 @@ void GroupHost::begin(replica::Partition& partition) {
   const int32_t index = partition.index().value;
   auto owned = std::make_unique<Hosted>();
   Hosted* hosted = owned.get();
+  hosted->partition = &partition;
   const size_t bytes_max =
       static_cast<size_t>(partition.settings().config.max_message_bytes) * 3 / 4;
   hosted->coordinator = std::make_unique<Coordinator<machines::GroupMachine>>(
@@ -106,6 +109,10 @@ void GroupHost::submit(int32_t partition, machines::group::Command command, Done
   const auto at = hosted_.find(partition);
   if (at == hosted_.end()) return done(std::unexpected(wire::ErrorCode::kNotCoordinator));
   Hosted* hosted = at->second.get();
+  if (hosted->coordinator->active()) {
+    const wire::ErrorCode error = check(*hosted, command);
+    if (error != wire::ErrorCode::kNone) return done(std::unexpected(error));
+  }
   Token* token = token_of(command);
   if (token == nullptr) return hosted->coordinator->submit(command, std::move(done));
   const Token mine = *token = ++last_token_;
@@ -117,6 +124,21 @@ void GroupHost::submit(int32_t partition, machines::group::Command command, Done
           done(std::move(result));
         }
       });
+}
+
+// The log would refuse the append, and with it the machine that has replayed the records would go.
+wire::ErrorCode GroupHost::check(const Hosted& hosted, const machines::group::Command& command) {
+  const log::Log& log = hosted.partition->log();
+  if (const auto* commit = std::get_if<CommitOffsets>(&command); commit && commit->transaction) {
+    const auto& t = *commit->transaction;
+    return log.check_transactional(t.producer, t.epoch,
+                                   {.guard = t.guard, .verified_only = t.verified_only});
+  }
+  if (const auto* end = std::get_if<EndTransaction>(&command)) {
+    return log.check_marker(end->producer, end->epoch, end->coordinator_epoch,
+                            {.marker_version = end->version});
+  }
+  return wire::ErrorCode::kNone;
 }
 
 void GroupHost::follow(const metadata::Delta& delta) {

@@ -80,7 +80,8 @@ LoopParts::LoopParts(io::Io& io, int index, metadata::BrokerConfigPtr start_conf
                .metrics = server_metrics,
                .logger = parent.named("server"),
                .cluster_id = cluster_id,
-               .config = config} {
+               .config = config},
+      transactions(shard, services, parent.named("transactions")) {
   services.fetch_sessions = &fetch_sessions;
   shard.moves().set_rate(move_rate(*config, io.loop_count()));
 }
@@ -101,6 +102,7 @@ void LoopParts::follow(const metadata::Publication& publication) {
       if (on_cordoned) on_cordoned();
     }
   }
+  transactions.follow(image);
   shard.apply(publication);
   groups.follow(*publication.delta);
   services.image = publication.image;

@@ -9,6 +9,7 @@
 #include "metadata/publisher.h"
 #include "node/controller_host.h"
 #include "node/group_host.h"
+#include "node/txn_host.h"
 #include "replica/log_dirs.h"
 #include "replica/shard.h"
 #include "server/fetch_sessions.h"
@@ -35,6 +36,7 @@ struct LoopParts {
   server::ServerMetrics server_metrics;
   server::FetchSessions fetch_sessions;
   server::Services services;
+  TxnHost transactions;
   replica::Cleaner* cleaner = nullptr;  // of the node: loop 0 tells it new settings
   /// Of loop 0: cordoned.log.dirs may have changed.
   std::function<void()> on_cordoned{};

@@ -25,18 +25,18 @@ class PartitionLog {
   Offset end() const { return partition_.log_end(); }
   Offset committed() const { return partition_.high_watermark(); }
   Result<Offset> append(std::span<const Record> records) {
-    wire::BatchBuilder builder({.base_offset = end(), .codec = codec_});
     const WallMs now = clock_.wall();
-    for (const Record& r : records) builder.add(now, key(r), value(r));
-    Result<ByteBuffer> batch = builder.build();
+    Result<ByteBuffer> batch = batch_of(records, now);
     if (!batch) return std::unexpected(batch.error());
     appending_ = true;
-    const replica::ProduceOutcome outcome = partition_.append_own(*batch, now);
+    const replica::ProduceOutcome outcome =
+        partition_.append_own(*batch, now, {.marker_version = marker_version(records.front())});
     appending_ = false;
     if (auto r = as_result(outcome.error); !r) return std::unexpected(r.error());
     return outcome.end;
   }
   size_t size_of(const Record& record) const {
+    if (is_marker(record)) return kMarkerBytes;
     return wire::BatchBuilder::size_bound(key(record), value(record));
   }
   size_t batch_bytes_max() const {
@@ -47,6 +47,35 @@ class PartitionLog {
   bool appending() const { return appending_; }
 
  private:
+  /// Larger than the one record of a marker.
+  static constexpr size_t kMarkerBytes = 64;
+
+  static bool is_marker(const Record& r) {
+    if constexpr (requires { r.ending(); }) return r.ending() != nullptr;
+    return false;
+  }
+  static int16_t marker_version(const Record& r) {
+    if constexpr (requires { r.ending(); }) {
+      if (r.ending() != nullptr) return r.ending()->version;
+    }
+    return 0;
+  }
+  /// Records of transactions come alone (machines::is_apart): all are of the same one, or of none.
+  Result<ByteBuffer> batch_of(std::span<const Record> records, WallMs now) const {
+    wire::BatchOptions options{.base_offset = end(), .codec = codec_};
+    if constexpr (requires { records.front().ending(); }) {
+      if (const auto* m = records.front().ending()) {
+        return wire::end_transaction_batch(end(), kNoEpoch, m->producer, m->epoch, m->committed,
+                                           m->coordinator_epoch, now);
+      }
+      options.transactional = records.front().stored().producer.value >= 0;
+      options.producer_id = records.front().stored().producer;
+      options.producer_epoch = records.front().stored().epoch;
+    }
+    wire::BatchBuilder builder(options);
+    for (const Record& r : records) builder.add(now, key(r), value(r));
+    return builder.build();
+  }
   static ByteView key(const Record& r) { return as_bytes(r.stored().key); }
   static std::optional<ByteView> value(const Record& r) {
     if (!r.stored().value) return std::nullopt;

@@ -51,6 +51,17 @@ inline constexpr int64_t kEarliestPendingUpload = -6;
 struct ProduceOptions {
   int16_t acks = -1;
   WallMs now{0};
+  log::TransactionRules rules{};  // of a transactional batch
+};
+
+/// The end of a transaction, as a partition gets to know it.
+struct EndMarker {
+  ProducerId producer;
+  ProducerEpoch epoch;
+  bool committed = false;
+  int32_t coordinator_epoch = 0;
+  int16_t version = 0;  // transaction.version that it was ended under
+  bool operator==(const EndMarker&) const = default;
 };
 
 /// What became of one partition of a Produce.
@@ -135,12 +146,20 @@ class Partition {
   /// Why a coordinator of this node could not append now: kNone, or as `produce` with acks=all.
   wire::ErrorCode check_append() const;
   /// Appends a batch that a coordinator of this node has made.
-  ProduceOutcome append_own(MutableBytes batch, WallMs now);
+  ProduceOutcome append_own(MutableBytes batch, WallMs now,
+                            const log::TransactionRules& rules = {});
+  /// A batch of a transaction is about to come (see log::Log); with the errors of `check_leader`.
+  log::Verification begin_verification(ProducerId id, ProducerEpoch epoch, int32_t sequence,
+                                       bool bumps, WallMs now);
+  /// Appends the marker that ends a producer's transaction here.
+  ProduceOutcome append_marker(const EndMarker& marker, WallMs now);
   /// Reads as leader.
   FetchOutcome fetch(const FetchOptions& options);
   /// The first record at or after a timestamp ≥ 0, or what a negative code but kLatest stands for;
   /// (−1, −1, −1) if there is none. What is not visible yet may be found too.
   Result<log::TimestampOffset> offset_for_timestamp(int64_t timestamp);
+  /// Of the record at an offset, to within its batch; −1: not known (Log::timestamp_at).
+  Result<WallMs> timestamp_at(Offset offset) { return log_->timestamp_at(offset); }
   log::EpochEnd end_offset_for_epoch(LeaderEpoch epoch) const {
     return log_->end_offset_for_epoch(epoch);
   }
@@ -165,6 +184,8 @@ class Partition {
   void advance_high_watermark();
   /// A sync has reached the device and the log knows.
   void synced();
+  /// What the log was to write later; if that fails, it is taken back and its waiters hear of it.
+  void write_out();
   /// Takes the directory offline, unless the disk is only full; KAFKA_STORAGE_ERROR.
   wire::ErrorCode disk_failed(const Error& error);
   log::Log& mutable_log() { return *log_; }
@@ -194,7 +215,9 @@ class Partition {
   }
   void remove(FetchWatch& watch) { watches_.remove(watch); }
   void wake_watches();
-  ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now);
+  ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now,
+                        const log::TransactionRules& rules,
+                        log::WriteWhen when = log::WriteWhen::kNow);
   ProduceOutcome refused(wire::ErrorCode error) const;
   ProduceOutcome refused(wire::Validation validation) const;
   /// Marks what an append has to set in motion: sync, high watermark, checkpoints.

@@ -170,9 +170,10 @@ void Shard::apply_partition(Topic& topic, int32_t index, const metadata::Partiti
                   state.leader == settings_.node_id);
   slot->known_dir_ = state.directory(settings_.node_id);
   tell_directory(*slot);
-  if (watcher_ != nullptr && topic.info->name == watched_topic_) {
-    slot->watcher_ = watcher_;
-    watcher_->changed(*slot);
+  for (const auto& [name, watcher] : watchers_) {
+    if (topic.info->name != name) continue;
+    slot->watcher_ = watcher;
+    watcher->changed(*slot);
   }
 }
 

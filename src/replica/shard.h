@@ -97,8 +97,7 @@ class Shard {
   /// Replicas of that topic are told about from now on; before the first `apply`. It is told that
   /// they are gone when this closes.
   void watch(std::string topic, PartitionWatcher& watcher) {
-    watched_topic_ = std::move(topic);
-    watcher_ = &watcher;
+    watchers_.emplace_back(std::move(topic), &watcher);
   }
 
   // ---- handlers
@@ -126,6 +125,7 @@ class Shard {
   wire::Decompressor& decompressor() { return decompressor_; }
   /// The partition's bytes go with the next sync of its directory.
   void sync_soon(Partition& partition);
+  bool writes_ahead(size_t dir) const { return sync_group_.writes_ahead(dir); }
   /// The wait goes on at the end of this turn.
   void woken(FetchWait& wait);
   void forget_woken(FetchWait& wait) { woken_.remove(wait); }
@@ -184,8 +184,7 @@ class Shard {
   std::unordered_map<std::string, LoadedLog> futures_;  // of those, by name of the partition
   IntrusiveList<FetchWait> woken_;
   Assign assign_;
-  std::string watched_topic_;
-  PartitionWatcher* watcher_ = nullptr;
+  std::vector<std::pair<std::string, PartitionWatcher*>> watchers_;  // by topic
   /// Where replicas that are not here yet should go, if they come: by name.
   std::map<log::TopicPartition, size_t> preferred_;
   struct Uncreated {

@@ -28,6 +28,11 @@ io::Task<std::optional<int64_t>> ProducerIds::next(Services& services) {
   co_return id;
 }
 
+io::Task<std::optional<int64_t>> next_producer_id(Services& services) {
+  if (!services.producer_ids) services.producer_ids = std::make_shared<ProducerIds>();
+  return services.producer_ids->next(services);
+}
+
 io::Task<void> ProducerIds::fetch(Services& services) {
   fetching_ = true;
   constexpr int16_t kVersion = 0;

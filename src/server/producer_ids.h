@@ -33,4 +33,7 @@ class ProducerIds {
   std::list<io::Completion<bool>*> waiting_;
 };
 
+/// A new id of this loop's ProducerIds.
+io::Task<std::optional<int64_t>> next_producer_id(Services& services);
+
 }  // namespace odradek::server

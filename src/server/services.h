@@ -27,6 +27,7 @@ class FetchSessions;
 class GroupCoordinators;
 class ProducerIds;
 class ServerMetrics;
+class TxnCoordinators;
 
 struct Services {
   io::Loop& loop;
@@ -48,6 +49,8 @@ struct Services {
   std::vector<replica::Shard*> shards{};
   /// The group coordinators of every loop, likewise (group_access.h).
   std::vector<GroupCoordinators*> groups{};
+  /// The transaction coordinators (txn_access.h).
+  std::vector<TxnCoordinators*> transactions{};
   /// Incremental fetch sessions of this loop.
   FetchSessions* fetch_sessions = nullptr;
   /// Producer ids of this loop; made by the first InitProducerId.

@@ -73,9 +73,10 @@ def random_cluster_id():
 
 
 class Broker:
-    """One node that is broker and controller at once, its data in `directory` (a temporary one by default)."""
+    """One node that is broker and controller at once, its data in `directory` (a temporary one by default). Odradek has two
+    loops, so that requests meet partitions of both wherever the tests run; `loops=None`: as many as it takes by itself."""
 
-    def __init__(self, kind, port, directory=None, properties=(), heap=None, cluster_id=CLUSTER_ID):
+    def __init__(self, kind, port, directory=None, properties=(), heap=None, cluster_id=CLUSTER_ID, loops=2, features=None):
         assert kind in KINDS, kind
         self.kind, self.port, self.host = kind, port, '127.0.0.1'
         self.own_directory = directory is None
@@ -85,7 +86,9 @@ class Broker:
         self.log_file = os.path.join(self.directory, 'broker.log')
         self.heap = heap or os.environ.get('KAFKA_HEAP', '256m')
         self.cluster_id = cluster_id
+        self.features = features or {}         # {name: level}, where a fresh cluster's is not wanted
         self.properties = dict(p.split('=', 1) for p in properties) if not isinstance(properties, dict) else properties
+        self.loops = loops
         self.process, self.started_at = None, 0.0
         # A run that is ended from outside must not leave its broker behind.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -119,6 +122,8 @@ class Broker:
             'share.coordinator.state.topic.min.isr': '1',
             'group.initial.rebalance.delay.ms': '0',
         }
+        if self.kind == 'odradek' and self.loops:
+            lines['odradek.loops'] = str(self.loops)
         lines.update(self.properties)
         with open(self.config, 'w', encoding='utf-8') as f:
             f.writelines(f'{k}={v}\n' for k, v in lines.items())
@@ -131,6 +136,8 @@ class Broker:
                            heap='128m', options=('-XX:TieredStopAtLevel=1',))
         else:
             command = [odradek(), 'format', '--standalone', '--config', self.config, '--cluster-id', self.cluster_id]
+        for name, level in self.features.items():
+            command += ['--feature', f'{name}={level}']
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise RuntimeError(f'format failed: {done.stdout}{done.stderr}')

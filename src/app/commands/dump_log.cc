@@ -13,6 +13,7 @@
 #include "app/cli.h"
 #include "base/crc32c.h"
 #include "machines/group/record.h"
+#include "machines/txn/record.h"
 #include "metadata/record.h"
 #include "wire/compression.h"
 #include "wire/gen/producer_snapshot.h"
@@ -25,13 +26,14 @@ namespace {
 constexpr size_t kChunk = 4 << 20;
 
 /// What the records are.
-enum class Decoder { kNone, kMetadata, kGroups };
+enum class Decoder { kNone, kMetadata, kGroups, kTransactions };
 
 struct DumpOptions {
   std::vector<std::string> files;
   bool headers_only = false;
   bool metadata = false;
   bool groups = false;
+  bool transactions = false;
 };
 
 std::string_view codec_name(wire::Codec codec) {
@@ -130,6 +132,10 @@ boost::json::value record_json(const wire::RecordView& r, const wire::BatchHeade
   if (batch.is_control()) {
     auto type = wire::control_type(r);
     o["control"] = type ? static_cast<int>(*type) : -1;
+    if (type && (*type == wire::ControlType::kCommit || *type == wire::ControlType::kAbort)) {
+      o["outcome"] = *type == wire::ControlType::kCommit ? "commit" : "abort";
+      if (const auto epoch = wire::marker_coordinator_epoch(r)) o["coordinatorEpoch"] = *epoch;
+    }
     return o;
   }
   if (decoder == Decoder::kMetadata && r.value) {
@@ -140,6 +146,10 @@ boost::json::value record_json(const wire::RecordView& r, const wire::BatchHeade
   if (decoder == Decoder::kGroups && r.key) {
     const ProducerId producer = batch.is_transactional() ? batch.producer_id() : ProducerId(-1);
     o["record"] = machines::group::Record::loaded(*r.key, r.value, producer).to_line();
+    return o;
+  }
+  if (decoder == Decoder::kTransactions && r.key) {
+    o["record"] = machines::txn::Record::loaded(*r.key, r.value, ProducerId(-1)).to_line();
     return o;
   }
   o["key"] = text_or_size(r.key);
@@ -271,6 +281,8 @@ void dump(Cli& cli, const DumpOptions& options) {
       decoder = Decoder::kMetadata;
     } else if (options.groups || path.find("__consumer_offsets-") != std::string::npos) {
       decoder = Decoder::kGroups;
+    } else if (options.transactions || path.find("__transaction_state-") != std::string::npos) {
+      decoder = Decoder::kTransactions;
     }
     if (ends_with(name, ".log")) {
       dump_batches(cli, path, options, decoder);
@@ -298,6 +310,7 @@ void add_dump_log(CLI::App& program, Cli& cli) {
   command->add_flag("--headers-only", options->headers_only, "batches without their records");
   command->add_flag("--metadata", options->metadata, "decode values as metadata records");
   command->add_flag("--groups", options->groups, "decode records of groups and their offsets");
+  command->add_flag("--transactions", options->transactions, "decode records of transactions");
   command->add_flag("--json", cli.json, "one JSON object a batch");
   command->callback([&cli, options] { dump(cli, *options); });
 }

@@ -23,6 +23,13 @@ using Token = uint64_t;
 // ---- offsets
 
 struct CommitOffsets {
+  /// The producer, and what its transaction's verification gave (log::Log).
+  struct Transaction {
+    ProducerId producer;
+    ProducerEpoch epoch;
+    uint64_t guard = 0;
+    bool verified_only = true;
+  };
   struct Partition {
     int32_t index = 0;
     int64_t offset = 0;
@@ -41,6 +48,7 @@ struct CommitOffsets {
   int64_t retention_ms = -1;
   int16_t version = 0;  // of the request: an unknown group has another error before 9
   std::vector<Topic> topics{};
+  std::optional<Transaction> transaction{};  // counts once that is committed
 };
 struct CommitOffsetsAnswer {
   ErrorCode error{};                 // of all
@@ -100,6 +108,16 @@ struct TopicsDeleted {
 struct TopicsDeletedAnswer {
   bool more = false;  // it did not fit in one batch: say it again
 };
+
+/// The end of a producer's transaction.
+struct EndTransaction {
+  ProducerId producer;
+  ProducerEpoch epoch;
+  bool commit = false;
+  int32_t coordinator_epoch = 0;
+  int16_t version = 0;  // transaction.version
+};
+struct EndTransactionAnswer {};
 
 // ---- membership
 
@@ -231,15 +249,16 @@ struct DeleteGroupsAnswer {
   std::vector<ErrorCode> results{};  // by group
 };
 
-using Command = std::variant<CommitOffsets, FetchOffsets, DeleteOffsets, TopicsDeleted, Join, Sync,
-                             Heartbeat, Leave, Describe, List, DeleteGroups, TimerFired>;
+using Command =
+    std::variant<CommitOffsets, FetchOffsets, DeleteOffsets, TopicsDeleted, EndTransaction, Join,
+                 Sync, Heartbeat, Leave, Describe, List, DeleteGroups, TimerFired>;
 
 /// Nothing to say (timers), or: the answer comes as a message to the command's token.
 struct NoAnswer {};
 using Response =
     std::variant<NoAnswer, CommitOffsetsAnswer, FetchOffsetsAnswer, DeleteOffsetsAnswer,
-                 TopicsDeletedAnswer, JoinAnswer, SyncAnswer, HeartbeatAnswer, LeaveAnswer,
-                 DescribeAnswer, ListAnswer, DeleteGroupsAnswer>;
+                 TopicsDeletedAnswer, EndTransactionAnswer, JoinAnswer, SyncAnswer, HeartbeatAnswer,
+                 LeaveAnswer, DescribeAnswer, ListAnswer, DeleteGroupsAnswer>;
 
 /// An answer to somebody who waits.
 struct Message {

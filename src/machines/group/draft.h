@@ -80,6 +80,7 @@ inline constexpr std::string_view kExpiryTimer = "expire";
 CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& command);
 FetchOffsetsAnswer fetch_offsets(const Draft& draft, const FetchOffsets& command);
 DeleteOffsetsAnswer delete_offsets(Draft& draft, const DeleteOffsets& command);
+EndTransactionAnswer end_transaction(Draft& draft, const EndTransaction& command);
 // expiry.cc
 TopicsDeletedAnswer topics_deleted(Draft& draft, const TopicsDeleted& command);
 void expire(Draft& draft);

@@ -24,6 +24,7 @@ struct Decide {
   Response operator()(const FetchOffsets& c) { return fetch_offsets(d, c); }
   Response operator()(const DeleteOffsets& c) { return delete_offsets(d, c); }
   Response operator()(const TopicsDeleted& c) { return topics_deleted(d, c); }
+  Response operator()(const EndTransaction& c) { return end_transaction(d, c); }
   Response operator()(const Join& c) { return join(d, c); }
   Response operator()(const Sync& c) { return sync(d, c); }
   Response operator()(const Heartbeat& c) { return heartbeat(d, c); }

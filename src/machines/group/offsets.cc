@@ -1,4 +1,4 @@
-// Committed offsets: OffsetCommit, OffsetFetch, OffsetDelete.
+// Committed offsets: OffsetCommit, TxnOffsetCommit, OffsetFetch, OffsetDelete.
 #include <algorithm>
 
 #include "machines/group/draft.h"
@@ -12,7 +12,8 @@ ErrorCode check_commit(const Group* group, const CommitOffsets& c) {
   if (group == nullptr) {
     // Offsets without members: a consumer that assigns partitions by itself, or a tool.
     if (c.generation < 0) return ErrorCode::kNone;
-    return c.version >= 9 ? ErrorCode::kGroupIdNotFound : ErrorCode::kIllegalGeneration;
+    return c.version >= 9 && !c.transaction ? ErrorCode::kGroupIdNotFound
+                                            : ErrorCode::kIllegalGeneration;
   }
   const ClassicGroup& classic = *group->classic;
   if (c.generation < 0 && group->is_empty()) return ErrorCode::kNone;
@@ -20,9 +21,11 @@ ErrorCode check_commit(const Group* group, const CommitOffsets& c) {
     if (const ErrorCode e = check_member(classic, c.member, c.instance); e != ErrorCode::kNone)
       return e;
     if (c.generation != classic.generation) return ErrorCode::kIllegalGeneration;
-  } else if (!group->is_empty()) {
+  } else if (!c.transaction && !group->is_empty()) {
     return ErrorCode::kUnknownMemberId;
   }
+  // Older producers do not say for which member they commit, nor do they know of a rebalance.
+  if (c.transaction) return ErrorCode::kNone;
   return classic.state == ClassicState::kCompletingRebalance ? ErrorCode::kRebalanceInProgress
                                                              : ErrorCode::kNone;
 }
@@ -80,8 +83,9 @@ FetchOffsetsAnswer::Partition told(const FetchOffsets& c, const Group& group,
 CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& c) {
   const Group* group = draft.state.find(c.group);
   if (const ErrorCode error = check_commit(group, c); error != ErrorCode::kNone) return {error};
-  if (group != nullptr && (group->classic->state == ClassicState::kStable ||
-                           group->classic->state == ClassicState::kPreparingRebalance)) {
+  if (group != nullptr && !c.transaction &&
+      (group->classic->state == ClassicState::kStable ||
+       group->classic->state == ClassicState::kPreparingRebalance)) {
     if (const Member* member = group->classic->member(c.member))
       draft.arm(session_timer(c.group, c.member), member->session_timeout_ms);
   }
@@ -95,9 +99,18 @@ CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& c) {
       }
       answer.results.push_back(ErrorCode::kNone);
       draft.records.push_back(commit_record(c, topic, p, draft.now.wall));
+      if (!c.transaction) continue;
+      auto& stored = std::get<Stored>(draft.records.back().body);
+      stored.producer = c.transaction->producer;
+      stored.epoch = c.transaction->epoch;
     }
   }
   return answer;
+}
+
+EndTransactionAnswer end_transaction(Draft& draft, const EndTransaction& c) {
+  draft.records.push_back({Marker{c.producer, c.commit, c.epoch, c.coordinator_epoch, c.version}});
+  return {};
 }
 
 FetchOffsetsAnswer fetch_offsets(const Draft& draft, const FetchOffsets& c) {

@@ -200,6 +200,46 @@ TEST(GroupOffsets, TransactionsSettleThem) {
   EXPECT_EQ(fetch_one(groups, "g", kTopic, true).offset, 1);
 }
 
+TEST(GroupOffsets, CommitsOfATransaction) {
+  TestGroups groups;
+  groups.send(commit("g", 1));
+  CommitOffsets c = commit("g", 7);
+  c.transaction = {ProducerId(5), ProducerEpoch(2)};
+  EXPECT_EQ(groups.send<CommitOffsetsAnswer>(c).error, ErrorCode::kNone);
+  const Stored& stored = groups.log().back().stored();
+  EXPECT_EQ(stored.producer, ProducerId(5));
+  EXPECT_EQ(stored.epoch, ProducerEpoch(2));
+  EXPECT_TRUE(groups.log().back().apart());
+  EXPECT_FALSE(groups.log().front().apart());
+  EXPECT_EQ(fetch_one(groups, "g").offset, 1);
+  EXPECT_EQ(fetch_one(groups, "g", kTopic, true).error, ErrorCode::kUnstableOffsetCommit);
+  groups.send(EndTransaction{ProducerId(5), ProducerEpoch(3), false, 4, 2});
+  EXPECT_EQ(groups.lines(), Lines({"producer 5 aborts"}));
+  EXPECT_EQ(*groups.log().back().ending(), (Marker{ProducerId(5), false, ProducerEpoch(3), 4, 2}));
+  EXPECT_EQ(fetch_one(groups, "g", kTopic, true).offset, 1);
+  groups.send(c);
+  groups.send(EndTransaction{ProducerId(5), ProducerEpoch(3), true, 4, 2});
+  EXPECT_EQ(fetch_one(groups, "g", kTopic, true).offset, 7);
+}
+
+// Older producers do not say for which member they commit; who does must be a member.
+TEST(GroupOffsets, WhoMayCommitInATransaction) {
+  TestGroups groups;
+  CommitOffsets c = commit("g", 7);
+  c.transaction = {ProducerId(5), ProducerEpoch(0)};
+  c.generation = 1;
+  EXPECT_EQ(groups.send<CommitOffsetsAnswer>(c).error, ErrorCode::kIllegalGeneration);
+  const auto members = stable(groups, "g", 1);
+  c.generation = -1;
+  EXPECT_EQ(groups.send<CommitOffsetsAnswer>(c).error, ErrorCode::kNone);
+  c.member = "nobody";
+  EXPECT_EQ(groups.send<CommitOffsetsAnswer>(c).error, ErrorCode::kUnknownMemberId);
+  c.member = members[0].id;
+  EXPECT_EQ(groups.send<CommitOffsetsAnswer>(c).error, ErrorCode::kIllegalGeneration);
+  c.generation = members[0].joined.generation;
+  EXPECT_EQ(groups.send<CommitOffsetsAnswer>(c).error, ErrorCode::kNone);
+}
+
 TEST(GroupOffsets, WhatCannotBeReadIsLeftOut) {
   State state;
   const auto feed = [&](std::string key, std::optional<std::string> value) {

@@ -28,6 +28,7 @@ struct Stored {
   std::optional<std::string> value;  // int16 version, body
   /// Of a batch that belongs to a transaction: counts when its marker says so. −1: none.
   ProducerId producer{-1};
+  ProducerEpoch epoch{-1};  // only to be written
   bool operator==(const Stored&) const = default;
 };
 
@@ -35,6 +36,10 @@ struct Stored {
 struct Marker {
   ProducerId producer;
   bool committed = false;
+  // only to be written
+  ProducerEpoch epoch{-1};
+  int32_t coordinator_epoch = -1;
+  int16_t version = 0;  // transaction.version
   bool operator==(const Marker&) const = default;
 };
 
@@ -51,6 +56,13 @@ struct Record {
   bool operator==(const Record&) const = default;
   bool soft() const { return std::holds_alternative<SoftGroup>(body); }
   const Stored& stored() const { return std::get<Stored>(body); }
+  /// Null if it is no marker.
+  const Marker* ending() const { return std::get_if<Marker>(&body); }
+  /// A batch belongs to one transaction or to none; a marker is one.
+  bool apart() const {
+    if (soft()) return false;
+    return ending() != nullptr || stored().producer.value >= 0;
+  }
 
   /// Must be expressible in `version`: what we write ourselves always is.
   template <class Key, class Value>

@@ -2,10 +2,11 @@
 // share partition.
 //
 // 1: transactions. 4: several keys. 5: TRANSACTION_ABORTABLE may be answered. 6: share partitions.
-// - The coordinator of a group leads the group's partition of `__consumer_offsets`. The topic is
-//   created when the first group asks; unlike Apache, which has the client ask again, we answer
-//   once it is there.
-// - No other coordinator runs here yet: COORDINATOR_NOT_AVAILABLE, which clients repeat.
+// - The coordinator of a group leads the group's partition of `__consumer_offsets`, that of a
+//   transactional id its partition of `__transaction_state`. The topic is created when the first
+//   one asks; unlike Apache, which has the client ask again, we answer once it is there.
+// - No coordinator of share partitions runs here yet: COORDINATOR_NOT_AVAILABLE, which clients
+//   repeat.
 // - A key type that does not exist, share partitions before version 6, or a key of a share
 //   partition that is not group:topic id:partition, is INVALID_REQUEST.
 // - From version 4 on the message of these errors is empty, as Apache writes it.
@@ -17,6 +18,7 @@
 #include "server/group_access.h"
 #include "server/handlers/auto_create.h"
 #include "server/handlers/handlers.h"
+#include "server/txn_access.h"
 
 namespace odradek::server {
 
@@ -48,10 +50,10 @@ bool is_share_partition(std::string_view key) {
          Uuid::parse(key.substr(middle + 1, last - middle - 1)).has_value();
 }
 
-/// Who leads the group's partition, by the listener that the client came through.
-Place group_place(Request& request, const metadata::Image& image, std::string_view group) {
-  const metadata::Partition* partition =
-      image.partition(kOffsetsTopic, group_partition(image, group));
+/// Who leads a coordinator's partition, by the listener that the client came through.
+Place leader_of(Request& request, const metadata::Image& image, std::string_view topic,
+                int32_t index) {
+  const metadata::Partition* partition = image.partition(topic, index);
   if (partition == nullptr) return {};
   const metadata::Broker* broker = image.broker(partition->leader);
   if (broker == nullptr || broker->fenced) return {};
@@ -64,7 +66,10 @@ Place place(Request& request, const metadata::Image& image, int8_t type, std::st
   const int8_t most = request.version() >= 6 ? kShare : kTransaction;
   if (type < 0 || type > most || (type == kShare && !is_share_partition(key)))
     return {ErrorCode::kInvalidRequest};
-  return type == kGroup ? group_place(request, image, key) : Place{};
+  if (type == kGroup) return leader_of(request, image, kOffsetsTopic, group_partition(image, key));
+  if (type == kTransaction)
+    return leader_of(request, image, kTransactionTopic, txn_partition(image, key));
+  return {};
 }
 
 }  // namespace
@@ -74,8 +79,10 @@ io::Task<void> handle_find_coordinator(Request& request) {
   if (!request.decode(body)) co_return;
   Services& services = request.services();
   const bool asks = request.version() < 4 || !body.coordinator_keys.empty();
-  if (body.key_type == kGroup && asks && services.image->topic(kOffsetsTopic) == nullptr) {
-    const std::string_view names[] = {kOffsetsTopic};
+  const bool known = body.key_type == kGroup || body.key_type == kTransaction;
+  const std::string_view topic = body.key_type == kGroup ? kOffsetsTopic : kTransactionTopic;
+  if (known && asks && services.image->topic(topic) == nullptr) {
+    const std::string_view names[] = {topic};
     co_await auto_create_topics(request, names);
   }
   const metadata::ImagePtr image = services.image;

@@ -248,7 +248,7 @@ TEST_P(PartitionHandlers, ProduceRefusesWhatApacheRefuses) {
   EXPECT_FALSE(late.message.empty());
 }
 
-TEST_P(PartitionHandlers, TransactionalBatchesWaitForACoordinator) {
+TEST_P(PartitionHandlers, TransactionalBatchesNeedATransactionalId) {
   const Uuid id = create_topic("t");
   wire::BatchBuilder builder({.transactional = true,
                               .producer_id = ProducerId(4),
@@ -641,7 +641,7 @@ TEST_P(PartitionHandlers, InitProducerId) {
   EXPECT_EQ(blocks, 2);
   EXPECT_EQ(ask(std::nullopt, 5, -1).error_code, code(ErrorCode::kInvalidRequest));
   EXPECT_EQ(ask("", -1, -1).error_code, code(ErrorCode::kInvalidRequest));
-  EXPECT_EQ(ask("tx", -1, -1).error_code, code(ErrorCode::kCoordinatorNotAvailable));
+  EXPECT_EQ(ask("tx", -1, -1).error_code, code(ErrorCode::kInvalidTransactionTimeout));
 }
 
 }  // namespace

@@ -1,18 +1,25 @@
 // Produce (key 0), versions 3 to 13.
 //
 // 5 LogStartOffset; 7 zstd; 8 record errors and error message; 9 flexible; 10 current leader on
-// NOT_LEADER_OR_FOLLOWER; 11 and 12 transactions by other rules, nothing here; 13 topic ids.
+// NOT_LEADER_OR_FOLLOWER; 11 TRANSACTION_ABORTABLE; 12 transaction.version 2: we add partitions to
+// the transaction; 13 topic ids.
 //
 // Every partition's records go to its own loop at once: posts keep their order, so that batches of
 // one connection enter a partition in the order of its requests although this one may overlap with
 // the next. acks=all waits on each loop for the high watermark. acks=0 has no answer; after an
 // error the connection is closed, which is how such a client finds out (as at Apache).
-// Transactional batches are refused until there is a transaction coordinator: their transaction is
-// not ongoing, INVALID_TXN_STATE.
+//
+// A batch that begins a transaction on its partition is appended after the transaction's
+// coordinator was asked: it adds the partition, or knows that the client has. Such a request keeps
+// its place in the order until then.
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "metadata/broker_config.h"
 #include "server/handlers/topic_view.h"
 #include "server/partition_access.h"
+#include "server/txn_access.h"
 #include "wire/batch_validator.h"
 #include "wire/gen/produce.h"
 
@@ -28,6 +35,7 @@ struct Slot {
   int loop = -1;  // owner; −1: refused already
   MutableBytes records;
   bool transactional = false;
+  uint64_t guard = 0;  // of the verification of its transaction
   replica::ProduceOutcome outcome;
   replica::Partition* partition = nullptr;  // between append and wait, on its loop
   replica::CommitTicket ticket;
@@ -108,6 +116,7 @@ void append_here(const Call& call, replica::Shard& shard, int loop) {
     if (slot.partition == nullptr) {
       slot.outcome.error = ErrorCode::kNotLeaderOrFollower;
     } else {
+      options.rules.guard = slot.guard;
       slot.outcome = slot.partition->produce(slot.records, options);
     }
   }
@@ -176,6 +185,114 @@ io::Task<void> run(const Call& call) {
   if (join.left > 0) co_await join.done;
 }
 
+// ---- transactions
+
+/// A transactional slot, on its way to its partition.
+struct VerifiedSlot : PartitionItem {
+  Slot* slot = nullptr;
+  log::Verification verification;
+};
+using VerifiedSlots = Scoped<VerifiedSlot>;
+
+void refuse(Slot& slot, ErrorCode error, TxnSupport support) {
+  using enum ErrorCode;
+  slot.loop = -1;
+  slot.outcome = {.error = error};
+  if (error == kInvalidTxnState)
+    slot.outcome.message = "Partition was not added to the transaction";
+  const bool unreachable = error == kNetworkException || error == kCoordinatorLoadInProgress ||
+                           error == kCoordinatorNotAvailable || error == kNotCoordinator;
+  const bool ending = error == kConcurrentTransactions && support != TxnSupport::kAdds;
+  if (!unreachable && !ending) return;
+  // Producers repeat this one, whatever their age.
+  slot.outcome.message = fmt::format(
+      "Unable to verify the partition has been added to the transaction. Underlying error: {}",
+      wire::name(error));
+  slot.outcome.error = kNotEnoughReplicas;
+}
+
+/// Asks the partitions which of the transactions are open there.
+io::Task<void> begin_verifications(Request& request, VerifiedSlots& items, TxnSupport support) {
+  Services& services = request.services();
+  const auto visit = [&](replica::Shard& shard, VerifiedSlot& item) {
+    replica::Partition* partition = item.find(shard);
+    if (partition == nullptr) return;
+    const wire::BatchHeader batch(item.slot->records.data());
+    item.verification = partition->begin_verification(
+        batch.producer_id(), batch.producer_epoch(), batch.base_sequence(),
+        support == TxnSupport::kAdds, shard.loop().clock().wall());
+    item.error = item.verification.error;
+  };
+  for (VerifiedSlot& item : items) item.error = ErrorCode::kNone;
+  co_await visit_owners(services, items, visit);
+}
+
+/// Has the coordinator add or verify those that are not open. True if it still ends the last one.
+io::Task<bool> verify_once(Request& request, const machines::txn::Producer& who,
+                           VerifiedSlots& items, TxnSupport support) {
+  co_await begin_verifications(request, items, support);
+  std::vector<machines::txn::TopicPartition> partitions;
+  for (const VerifiedSlot& item : items) {
+    if (item.verification.guard != 0) partitions.push_back({item.topic->name, item.index});
+  }
+  if (partitions.empty()) co_return false;
+  const auto errors = co_await verify_transaction(request, who, support, std::move(partitions));
+  size_t next = 0;
+  for (VerifiedSlot& item : items) {
+    if (item.verification.guard != 0) item.error = errors[next++];
+  }
+  co_return std::ranges::count(errors, ErrorCode::kConcurrentTransactions) > 0;
+}
+
+/// Whether all transactional batches are of one producer.
+bool one_producer(const Slots& slots, machines::txn::Producer& who) {
+  bool first = true;
+  for (const Slot& slot : slots) {
+    if (!slot.transactional || slot.loop < 0) continue;
+    const wire::BatchHeader batch(slot.records.data());
+    if (!first && (batch.producer_id() != who.producer || batch.producer_epoch() != who.epoch))
+      return false;
+    who.producer = batch.producer_id();
+    who.epoch = batch.producer_epoch();
+    first = false;
+  }
+  return true;
+}
+
+/// Every transactional slot gets its guard, or is refused.
+io::Task<void> verify_transactions(Request& request, std::string_view id, Slots& slots) {
+  using enum metadata::BrokerKey;
+  Services& services = request.services();
+  const TxnSupport support = produce_support(request.version());
+  const bool adds = support == TxnSupport::kAdds;
+  machines::txn::Producer who{.id = std::string(id)};
+  if (!one_producer(slots, who)) {
+    refuse_pending(slots, ErrorCode::kInvalidProducerIdMapping);
+    co_return;
+  }
+  if (!adds && !services.config->boolean(kTransactionPartitionVerificationEnable)) co_return;
+  const auto pending = [](const Slot& s) { return s.transactional && s.loop >= 0; };
+  VerifiedSlots items(request.arena(), static_cast<size_t>(std::ranges::count_if(slots, pending)));
+  size_t next = 0;
+  for (Slot& slot : slots) {
+    if (!pending(slot)) continue;
+    VerifiedSlot& item = items[next++];
+    item.place(services, slot.topic, slot.index);
+    item.slot = &slot;
+  }
+  const Millis backoff = services.config->millis(kAddPartitionsToTxnRetryBackoffMs);
+  const MonoNs give_up =
+      services.loop.clock().now() + services.config->millis(kAddPartitionsToTxnRetryBackoffMaxMs);
+  while (co_await verify_once(request, who, items, support)) {
+    if (!adds || services.loop.clock().now() >= give_up || request.is_abandoned()) break;
+    co_await services.loop.sleep(backoff);
+  }
+  for (VerifiedSlot& item : items) {
+    item.slot->guard = item.verification.guard;
+    if (item.error != ErrorCode::kNone) refuse(*item.slot, item.error, support);
+  }
+}
+
 void answer_partition(Request& request, const metadata::Image& image, const Slot& slot,
                       wire::ProduceResponse::PartitionProduceResponse& out,
                       wire::ProduceResponse& answer) {
@@ -224,17 +341,20 @@ io::Task<void> handle_produce(Request& request) {
       out.partition_responses.add(arena);
     }
   }
+  const bool transactional =
+      std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.transactional; });
+  Call call{request, slots, message.acks, Millis(message.timeout_ms), {.acks = message.acks}};
   if (refuse_wholly(request, message, slots)) {
     // nothing is left to do
-  } else if (std::any_of(slots.begin(), slots.end(),
-                         [](const Slot& slot) { return slot.transactional; })) {
-    refuse_pending(slots, message.transactional_id
-                              ? ErrorCode::kInvalidTxnState
-                              : ErrorCode::kTransactionalIdAuthorizationFailed);
+  } else if (transactional && !message.transactional_id) {
+    refuse_pending(slots, ErrorCode::kTransactionalIdAuthorizationFailed);
   } else if (message.acks < -1 || message.acks > 1) {
     refuse_pending(slots, ErrorCode::kInvalidRequiredAcks);
+  } else if (transactional) {
+    call.options.rules.verified_only = request.services().config->boolean(
+        metadata::BrokerKey::kTransactionPartitionVerificationEnable);
+    co_await verify_transactions(request, *message.transactional_id, slots);
   }
-  const Call call{request, slots, message.acks, Millis(message.timeout_ms), {.acks = message.acks}};
   co_await run(call);
 
   if (message.acks == 0) {
