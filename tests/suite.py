@@ -51,6 +51,8 @@ def steps(mode):
         yield 'counts', ['bash', 'bench/counts.sh'], 240
         yield 'compat', ['bash', 'tests/compat/run.sh'], 1500
         yield 'groups', ['bash', 'tests/groups/run.sh'], 900
+        yield 'explain', ['bash', 'tests/groups/run.sh', 'explain'], 300
+        yield 'connect', ['bash', 'tests/groups/run.sh', 'connect'], 300
         yield 'dirs', ['bash', 'tests/dirs/run.sh'], 300
         yield 'crash', ['bash', 'tests/crash/run.sh', '--rounds', '3'], 600
         # Last: thousands of removed files keep ext4's journal busy for minutes.
