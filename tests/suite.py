@@ -55,6 +55,8 @@ def steps(mode):
         yield 'consistency checker', [sys.executable, '-B', 'tests/consistency/checker_test.py'], 60
         yield 'transactions', [sys.executable, '-B', 'tests/txn/scripted.py'], 400
         yield 'consistency', ['bash', 'tests/consistency/run.sh'], 400
+        yield 'explain', ['bash', 'tests/groups/run.sh', 'explain'], 300
+        yield 'connect', ['bash', 'tests/groups/run.sh', 'connect'], 300
         yield 'dirs', ['bash', 'tests/dirs/run.sh'], 300
         yield 'crash', ['bash', 'tests/crash/run.sh', '--rounds', '3'], 600
         # Last: thousands of removed files keep ext4's journal busy for minutes.
