@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from dataclasses import dataclass
 from typing import Callable
 
@@ -44,12 +46,16 @@ from results import ALWAYS, HEAP, KINDS, NEVER, PARTITIONS, SHOWN, Table, number
 from targets import Number, fixed, of_apache, of_limit, of_own, raw_plus
 
 LIMIT = os.path.join(brokers.BUILD, 'bin', 'limit')
+RDKAFKA_LOAD = os.path.join(brokers.BUILD, 'bin', 'rdkafka_load')
 WORK = os.path.join(brokers.ROOT, 'build', 'bench')
 BEGIN, END = '<!-- compare:begin -->', '<!-- compare:end -->'
 STEADY_BEGIN, STEADY_END = '<!-- steady:begin -->', '<!-- steady:end -->'
 GB = 10 ** 9
 WRITTEN_MOST = 2 * GB           # by one run
 SETTLE_S = 5                    # after a start, before the idle cost is measured
+CONNECTIONS = 10_000            # that do nothing
+JAVA_RECORDS = 250_000          # by the Java client, for each second of a run
+PINNED_S = 4
 DELETE_TOPICS = 20
 READ_TOPIC = 'read'             # written once, read by the rows that do not read what is new
 # Deleted topics are to be gone before the next run begins.
@@ -117,6 +123,33 @@ def read_again(bench, broker, load, topic):
     return bench.rawperf('fetch', broker, topic)
 
 
+def librdkafka(bench, broker, load, topic):
+    bench.make_topic(broker, topic, load)
+    command = [RDKAFKA_LOAD, '-b', broker.address, '-t', topic, '-p', broker.pid, '-d', bench.seconds, '-n', WRITTEN_MOST // 110,
+               *load.options.split()]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120 + 10 * bench.seconds)
+    if done.returncode:
+        raise RuntimeError(f'rdkafka_load: {done.stdout}{done.stderr}')
+    return json.loads(done.stdout)
+
+
+def java_producer(bench, broker, load, topic):
+    """Apache's own kafka-producer-perf-test, its start and warm-up in it; whole milliseconds are all it tells of latency."""
+    bench.make_topic(broker, topic, load)
+    records, size = JAVA_RECORDS * bench.seconds, 100
+    began, cpu = time.time(), broker.cpu_s()
+    done = subprocess.run(brokers.java('org.apache.kafka.tools.ProducerPerformance', '--topic', topic, '--num-records', str(int(records)),
+                                       '--record-size', str(size), '--throughput', '-1', '--bootstrap-server', broker.address,
+                                       '--producer-props', *load.options.split()),
+                          capture_output=True, text=True, timeout=120 + 10 * bench.seconds)
+    told = re.findall(r'(\d+) records sent, ([\d.]+) records/sec.* (\d+) ms 50th, \d+ ms 95th, (\d+) ms 99th, (\d+) ms 99.9th', done.stdout)
+    if done.returncode or not told:
+        raise RuntimeError(f'ProducerPerformance: {done.stdout[-1000:]}{done.stderr[-1000:]}')
+    sent, rate, p50, p99, p999 = map(float, told[-1])
+    return {'records': sent, 'bytes': sent * size, 'seconds': sent / rate, 'p50_ms': p50, 'p99_ms': p99, 'p999_ms': p999,
+            'broker_cpu_s': broker.cpu_s() - cpu}
+
+
 MAXIMUM = '100 B records, 16 KiB batches, acks=1'
 IDEMPOTENT = '100 B records, 16 KiB batches, acks=all, idempotent'
 ONE_BY_ONE, ONE_BY_ONE_16 = (f'one 100 B record a request, acks=1, {n}' for n in ('1 connection', '16 connections'))
@@ -148,6 +181,8 @@ LOADS = (
          '-s 100 -B 1 -a 1 -R 100', run=tail, consumers='-c 16 --max-wait 5', count_requests=True),
     Load(PACED, '-s 100 -B 1 -a all -i 100 -R 1000'),
     Load(PACED_SYNCED, '-s 100 -B 1 -a all -i 100 -R 1000', ALWAYS, limit='raw 1000'),
+    Load('100 B records by librdkafka, acks=all', '-X acks=all -X linger.ms=5', run=librdkafka),
+    Load('100 B records by the Java client, acks=all', 'acks=all linger.ms=5', run=java_producer),
     Load('20,000 records/s, one a request, acks=all, 256 connections', '-s 100 -B 1 -a all -c 256 -R 20000'),
     Load('30 % of the maximum, 16 KiB batches, acks=1', '-s 100 -a 1 -c 4', share_of_maximum=0.3),
     Load('70 % of the maximum, 16 KiB batches, acks=1', '-s 100 -a 1 -c 4', share_of_maximum=0.7),
@@ -155,10 +190,17 @@ LOADS = (
       for n, name in BUSY.items()),
 )
 
+WITH_CONNECTIONS = f'idle: resident memory with {CONNECTIONS:,} connections'
+PINNED = (MAXIMUM, ONE_BY_ONE_16, SYNCED)
 START, RESTART = 'start in a fresh directory', 'restart with {:g} GB written'
 GIGABYTES = 3
 AFTER = 'after all loads'
 DURABLE = 'syncs for each synced answer, one in flight (strace)'
+
+PHASED = (PACED_SYNCED, BUSY[1], BUSY[100])
+PHASES = {'queue': 'until its handler began', 'local': 'in the handler, appends included', 'remote': 'waiting for the sync',
+          'send': 'answer ready to written', 'total': 'all'}
+PHASE = re.compile(r'^odradek_request_seconds_bucket\{api="Produce",phase="(\w+)",le="([^"]+)"\} (\d+)$', re.MULTILINE)
 
 # measure: heading and unit of its column
 COLUMNS = {
@@ -171,6 +213,7 @@ NUMBERS = (
     Number('start in a fresh directory to the Metadata answer', f'{START}: Metadata answered', fixed(100)),
     Number('start in a fresh directory to the first record acknowledged', f'{START}: first record acknowledged', fixed(100)),
     Number('resident memory, idle', 'idle: resident memory', fixed(20)),
+    Number(f'resident memory with {CONNECTIONS:,} idle connections', WITH_CONNECTIONS, fixed(120)),
     Number('resident memory after all loads', f'{AFTER}: resident memory', fixed(200)),
     Number('CPU, idle', 'idle: CPU', fixed(0.1)),
     Number('CPU per million 100 B records, 16 KiB batches, acks=1', f'{MAXIMUM}: cpu', of_apache(1 / 8)),
@@ -204,6 +247,7 @@ class Bench:
         self.seconds, self.rounds, self.gigabytes, self.port = seconds, rounds, gigabytes, port
         self.table, self.problems = Table(), []
         self.maximum = {}               # kind: requests a second in the first row of this round
+        self.phases = {}                # (row, phase): {upper bound in s: requests up to there}
         self.memory = {}                # kind: [(seconds, MiB)] while the loads run
 
     # -- pieces that the rows are made of
@@ -231,6 +275,9 @@ class Bench:
     def folders(self, broker, topic):
         return [entry.path for entry in os.scandir(broker.logs) if entry.name.startswith(topic + '-')]
 
+    def make_topic(self, broker, topic, load):
+        self.rawperf('produce', broker, topic, '--create', load.partitions, '--conf', load.conf, '-n', 1, '-B', 1)
+
     def drop(self, broker, topic):
         connection = probe.Connection(broker.host, broker.port, 60)
         connection.call(DELETE_TOPICS, 1, struct.pack('>i', 1) + probe.string(topic) + struct.pack('>i', 30000))
@@ -244,7 +291,7 @@ class Bench:
     def start_and_restart(self, kind):
         def add(what, value, unit):
             self.table.add(what, kind, value, unit)
-        broker = brokers.Broker(kind, self.port, heap=HEAP)
+        broker = brokers.Broker(kind, self.port, heap=HEAP, loops=None)
         try:
             broker.spawn()
             seen = broker.wait('produce', topic='first')
@@ -255,6 +302,14 @@ class Bench:
             time.sleep(self.seconds)
             add('idle: CPU', (run_time_s(broker.pid) - before) / (time.time() - began) * 100, '% of a core')
             add('idle: resident memory', broker.rss_mib(), 'MiB')
+            with idle_connections(broker, CONNECTIONS):
+                add(WITH_CONNECTIONS, broker.rss_mib(), 'MiB')
+            self.rawperf('produce', broker, 'burst', '--create', PARTITIONS, '--conf', NEVER, '-d', 2, '-n', WRITTEN_MOST // 1034,
+                         '-s', 1024, '-B', 1000000, '-c', 64, '-a', 1)
+            add('after a burst: resident memory, at once', broker.rss_mib(), 'MiB')
+            time.sleep(SETTLE_S)
+            add('after a burst: resident memory, 5 s later', broker.rss_mib(), 'MiB')
+            self.drop(broker, 'burst')
             self.rawperf('produce', broker, 'large', '--create', PARTITIONS, '--conf', NEVER, '-n',
                          int(self.gigabytes * GB / 1034), '-s', 1024, '-B', 1000000, '-a', 1)
             for how, end in (('after kill -9', broker.kill), ('after a clean stop', broker.stop)):
@@ -269,13 +324,29 @@ class Bench:
 
     def one(self, load, broker, index, turn):
         topic = load.topic or f'row-{index}-{turn}'
-        got = (load.run or produce)(self, broker, load, topic)
-        self.add(load, broker.kind, got)
+        with self.phases_of(load, broker):
+            self.measure(load, broker, topic)
         self.table.add(f'{load.name}: memory', broker.kind, broker.rss_mib(), 'MiB')
         if not load.topic:
             self.drop(broker, topic)
         os.sync()
-        return got
+
+    def measure(self, load, broker, topic):
+        got = (load.run or produce)(self, broker, load, topic)
+        self.add(load, broker.kind, got)
+
+    @contextlib.contextmanager
+    def phases_of(self, load, broker):
+        """Adds up Odradek's own histograms of where its Produce requests were while this row ran."""
+        if broker.kind != 'odradek' or load.name not in PHASED:
+            yield
+            return
+        before = produce_phases(broker)
+        yield
+        for phase, buckets in produce_phases(broker).items():
+            sums = self.phases.setdefault((load.name, phase), {})
+            for bound, count in buckets.items():
+                sums[bound] = sums.get(bound, 0) + count - before[phase][bound]
 
     def add(self, load, kind, got):
         def add(measure, value):
@@ -290,7 +361,8 @@ class Bench:
         add('volume', got['bytes'] / got['seconds'] / 1e6)
         add('cpu', got['broker_cpu_s'] / units * 1e6)
         add('cpu by volume', got['broker_cpu_s'] / got['bytes'] * 1e9)
-        add('switches', got['broker_switches'] / got['requests'])
+        if 'requests' in got:
+            add('switches', got['broker_switches'] / got['requests'])
 
     def limit(self, load):
         file, port = os.path.join(WORK, 'limit'), self.port + 50
@@ -340,7 +412,9 @@ class Bench:
         sampler.start()
         try:
             for i, kind in enumerate(KINDS):
-                running.append(brokers.Broker(kind, self.port + 10 + 10 * i, heap=HEAP, properties=SETTINGS).start())
+                port = self.port + 10 + 10 * i
+                http = {'odradek.http.listeners': f'127.0.0.1:{port + 5}'} if kind == 'odradek' else {}
+                running.append(brokers.Broker(kind, port, heap=HEAP, properties={**SETTINGS, **http}, loops=None).start())
                 self.warm_up(running[-1])
             for turn in range(self.rounds):
                 for index, load in enumerate(chosen):
@@ -361,6 +435,23 @@ class Bench:
             self.attempt(f'round {turn + 1}, {load.name}', self.one, load, broker, index, turn)
         if load.limit:
             self.attempt(f'round {turn + 1}, {load.name}, limit', self.limit, load)
+
+    def pinned(self, loops):
+        """What a request costs with so many loops on as many cores, the load on the cores that are there."""
+        broker = brokers.Broker('odradek', self.port, properties=SETTINGS, loops=loops).start()
+        try:
+            for task in os.listdir(f'/proc/{broker.pid}/task'):
+                os.sched_setaffinity(int(task), set(range(loops)))
+            for load in LOADS:
+                if load.name in PINNED:
+                    got = self.rawperf('produce', broker, 'pinned', '--create', load.partitions, '--conf', load.conf, '-d', PINNED_S,
+                                       '-n', WRITTEN_MOST // 110, *load.options.split())
+                    self.drop(broker, 'pinned')
+                    self.table.add(f'{load.name}: µs of CPU a request', f'{loops} loop{"s" * (loops > 1)}',
+                                   got['broker_cpu_s'] / got['requests'] * 1e6, 'µs')
+        finally:
+            broker.kill()
+            broker.remove()
 
     def attempt(self, what, call, *args):
         """What goes wrong is told at the end, and the run goes on: a row that is missing shows it."""
@@ -394,8 +485,42 @@ class Bench:
         self.table.add(DURABLE, broker.kind, sum(map(int, calls)) / got['requests'], '')
 
 
+@contextlib.contextmanager
+def idle_connections(broker, count):
+    """Clients that have said who they are and wait."""
+    held = []
+    try:
+        for _ in range(count):
+            held.append(probe.Connection(broker.host, broker.port, 60))
+            held[-1].call(probe.API_VERSIONS, 0, b'')
+        time.sleep(1)
+        yield
+    finally:
+        for connection in held:
+            connection.close()
+
+
 def say(text):
     print(f'# {time.strftime("%H:%M:%S")} {text}', file=sys.stderr, flush=True)
+
+
+def http_port(broker):
+    return broker.port + 5
+
+
+def produce_phases(broker):
+    """{phase: {upper bound in s: requests}} of what Odradek has told since its start."""
+    found = {}
+    with urllib.request.urlopen(f'http://{broker.host}:{http_port(broker)}/metrics', timeout=10) as page:
+        for phase, bound, count in PHASE.findall(page.read().decode()):
+            found.setdefault(phase, {})[float(bound)] = int(count)
+    return found
+
+
+def quantile_ms(buckets, part):
+    """The upper bound of the bucket that it lies in."""
+    most = max(buckets.values())
+    return next(bound for bound, count in sorted(buckets.items()) if count >= part * most) * 1000
 
 
 def tasks(pid, name):
@@ -441,9 +566,26 @@ def single_table(table, spread):
     """The figures that are no measure of a load."""
     lines = ['| what | unit | Apache | Odradek | ratio |', '|---|---|---|---|---|']
     for row, unit in table.units.items():
-        if row.startswith((START, RESTART.split(maxsplit=1)[0], 'idle', AFTER, DURABLE)):
+        if row.startswith((START, RESTART.split(maxsplit=1)[0], 'idle', 'after', DURABLE)):
             lines.append(f'| {row} | {unit} | {cell(table, row, "apache", spread)} | {cell(table, row, "odradek", spread)} | '
                          f'{table.ratio(row)} |')
+    return '\n'.join(lines)
+
+
+def phase_table(bench):
+    lines = ['| load | where | p50 ms ≤ | p99 ms ≤ | p99.9 ms ≤ |', '|---|---|---|---|---|']
+    order = list(PHASES)
+    for (name, phase), buckets in sorted(bench.phases.items(), key=lambda item: (PHASED.index(item[0][0]), order.index(item[0][1]))):
+        cells = ' | '.join(number(quantile_ms(buckets, part)) for part in (0.5, 0.99, 0.999))
+        lines.append(f'| {name if phase == "queue" else ""} | {PHASES[phase]} | {cells} |')
+    return '\n'.join(lines)
+
+
+def pinned_table(table):
+    lines = ['| load | 1 loop on 1 core: µs of CPU a request | 2 loops on 2 cores |', '|---|---|---|']
+    for name in PINNED:
+        cells = (cell(table, f'{name}: µs of CPU a request', kind, True) for kind in ('1 loop', '2 loops'))
+        lines.append(f'| {name} | {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 
@@ -457,6 +599,12 @@ def text_of(bench, chosen, how, load_before, spread):
              'consumer (session timeout + 0.2 s) is not measured here; `tests/groups` shows it.',
              '### Start, idle, memory', single_table(bench.table, spread),
              '### Loads', load_table(bench.table, chosen, spread)]
+    if bench.phases:
+        parts += ['### Where a synced produce was', "Odradek's own histograms over all rounds; their buckets are powers of two.",
+                  phase_table(bench)]
+    if bench.table.of(f'{MAXIMUM}: µs of CPU a request', '1 loop'):
+        parts += ['### Loops', 'Odradek alone, its threads pinned; the load takes what is left of both cores.',
+                  pinned_table(bench.table)]
     if bench.problems:
         parts += ['### Not measured', '\n'.join(f'- {problem}' for problem in bench.problems)]
     return '\n\n'.join(parts)
@@ -505,6 +653,8 @@ def images(folder, names):
 
 def compare(args):
     load_before, began = os.getloadavg()[0], time.time()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))      # the brokers inherit it, and so does the load
     chosen = [load for load in LOADS if not args.rows or any(text in load.name for text in args.rows)]
     bench = Bench(2 if args.quick else 8, args.rounds or (1 if args.quick else 3), 0.3 if args.quick else GIGABYTES, args.port)
     if not args.rows or any(text in START + RESTART + 'idle' for text in args.rows):
@@ -513,6 +663,10 @@ def compare(args):
                 bench.attempt(f'round {turn + 1}, start and restart', bench.start_and_restart, kind)
     if chosen:
         bench.attempt('loads', bench.loads, chosen)
+    if not args.rows or any(text in 'loops' for text in args.rows):
+        for _ in range(bench.rounds):
+            for loops in (1, 2):
+                bench.attempt('pinned', bench.pinned, loops)
     how = (' --quick' if args.quick else '') + (f' --rounds {args.rounds}' if args.rounds else '') + (f' --rows {" ".join(map(repr, args.rows))}' if args.rows else '')
     print(text_of(bench, chosen, how, load_before, spread=False))
     folder = os.path.join(args.out, 'images')
@@ -532,7 +686,7 @@ def steady(args):
     confs = [word for conf in STEADY_CONFS for word in ('--conf', conf)]
     for kind in KINDS:
         say(f'{kind}: {args.steady:g} minutes')
-        broker = brokers.Broker(kind, args.port, heap=HEAP, properties=STEADY_SETTINGS).start()
+        broker = brokers.Broker(kind, args.port, heap=HEAP, properties=STEADY_SETTINGS, loops=None).start()
         bench = Bench(60 * args.steady, 1, 0, args.port)
         try:
             began, cpu = time.time(), broker.cpu_s()

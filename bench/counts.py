@@ -237,10 +237,14 @@ def count_calls(trace, units):
 
 
 def check_syncs(trace, folder, ports):
-    """(syncs for each answer, breaches): a breach is an answer sent while a segment of `folder` that was written is durable neither by
-    a sync of its own nor by one of a write-ahead file that the same thread has written after it read the segment."""
+    """(syncs for each answer, breaches), of requests that come one after the other. A breach is an answer sent while a segment of
+    `folder` that was written is durable neither by a sync of its own nor by one of a write-ahead file, which counts for what its
+    thread had read of the segments, or, if it read none, for the request that had come before it was written; or an answer whose
+    bytes are in no segment yet."""
     dirty, written_since, syncing = set(), {}, {}
-    copied, ahead = {}, {}         # by thread: segments read since its last sync, the write-ahead file written then
+    copied, ahead = {}, {}          # by thread: segments read since its last sync, the write-ahead file written then
+    carrying = set()                # threads that have written to a write-ahead file, since the request, what they did not read
+    promised = in_segment = False   # of the request: a write-ahead file has been synced; a segment was written
     syncs = answers = breaches = 0
     for thread, call, begins, ends, line in trace:
         if call in ('fdatasync', 'fsync', 'syncfs'):
@@ -249,14 +253,18 @@ def check_syncs(trace, folder, ports):
                 covered = {f for f in dirty if call == 'syncfs' or f == path}
                 if path == ahead.pop(thread, None):
                     covered = dirty & copied.pop(thread)
-                syncing[thread] = covered
-                syncs += bool(covered)
+                carried = thread in carrying and '/odradek.wal-' in path
+                syncing[thread] = covered, carried
+                syncs += bool(covered) or carried
                 written_since[thread] = set()
             if ends:
-                dirty -= syncing.pop(thread) - written_since.pop(thread)
+                covered, carried = syncing.pop(thread)
+                dirty -= covered - written_since.pop(thread)
+                promised |= carried and thread in carrying
         elif call.startswith('pwrite') and begins:
             path = FILE.match(line)[1]
             if path.startswith(folder) and path.endswith('.log'):
+                in_segment = True
                 dirty.add(path)
                 for since in written_since.values():
                     since.add(path)
@@ -264,11 +272,17 @@ def check_syncs(trace, folder, ports):
                     segments.discard(path)
             elif '/odradek.wal-' in path and thread in copied:
                 ahead[thread] = path
+            elif '/odradek.wal-' in path:
+                carrying.add(thread)
         elif call.startswith('pread') and begins and FILE.match(line)[1].startswith(folder):
             copied.setdefault(thread, set()).add(FILE.match(line)[1])
+        elif call.startswith('recv') and ends and ' = -1 ' not in line and any(f':{port}]' in line for port in ports):
+            promised = in_segment = False
+            carrying.clear()
         elif call.startswith('send') and begins and any(f':{port}]' in line for port in ports):
             answers += 1
-            breaches += bool(dirty)
+            dirty -= dirty if promised else set()
+            breaches += bool(dirty) or not in_segment
     return syncs / max(answers, 1), breaches
 
 

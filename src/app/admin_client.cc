@@ -23,7 +23,19 @@ namespace {
 constexpr int kTimeoutSeconds = 30;
 constexpr uint32_t kAnswerMax = 256u << 20;
 
-/// A connected socket, or why not.
+std::vector<std::string> split(const std::string& text, char by) {
+  std::vector<std::string> out;
+  size_t at = 0;
+  while (at <= text.size()) {
+    size_t end = std::min(text.find(by, at), text.size());
+    if (end > at) out.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<int> dial(const std::string& host, const std::string& port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -48,19 +60,6 @@ Result<int> dial(const std::string& host, const std::string& port) {
   }
   return fail(Errc::kIo, fmt::format("cannot connect to {}:{}: {}", host, port, why));
 }
-
-std::vector<std::string> split(const std::string& text, char by) {
-  std::vector<std::string> out;
-  size_t at = 0;
-  while (at <= text.size()) {
-    size_t end = std::min(text.find(by, at), text.size());
-    if (end > at) out.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return out;
-}
-
-}  // namespace
 
 AdminClient::~AdminClient() {
   if (fd_ >= 0) close(fd_);

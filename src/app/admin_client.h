@@ -18,6 +18,9 @@
 
 namespace odradek::app {
 
+/// A connected socket that is the caller's to close, or why not.
+Result<int> dial(const std::string& host, const std::string& port);
+
 /// One connection to one broker. Not thread safe. Answers' views live in the arena given to `call`.
 class AdminClient {
  public:

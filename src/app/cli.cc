@@ -24,10 +24,7 @@ void report(Cli& cli, const std::string& message, const std::string& hint) {
 
 Result<AdminClient> connect_or_report(Cli& cli) {
   auto client = AdminClient::connect(cli.bootstrap);
-  if (!client)
-    report(cli, client.error().message,
-           "Is a broker running there? Start one with `odradek server`, or name it with "
-           "--bootstrap-server.");
+  if (!client) report(cli, client.error().message, kNoBroker);
   return client;
 }
 
@@ -51,6 +48,18 @@ void print_table(const std::vector<std::string>& head,
 
 void print_json(const boost::json::value& value) {
   fmt::print("{}\n", boost::json::serialize(value));
+}
+
+std::string duration(int64_t ms) {
+  if (ms < 0) return "-";
+  constexpr int64_t kMinute = 60'000;
+  constexpr int64_t kHour = 60 * kMinute;
+  constexpr int64_t kDay = 24 * kHour;
+  if (ms < 10'000) return fmt::format("{:.1f} s", static_cast<double>(ms) / 1e3);
+  if (ms < 2 * kMinute) return fmt::format("{} s", ms / 1'000);
+  if (ms < 2 * kHour) return fmt::format("{} min", ms / kMinute);
+  if (ms < 2 * kDay) return fmt::format("{} h", ms / kHour);
+  return fmt::format("{} days", ms / kDay);
 }
 
 std::string describe_error(int16_t code, std::optional<std::string_view> message) {

@@ -37,6 +37,14 @@ void print_table(const std::vector<std::string>& head,
 /// One JSON value on a line of its own.
 void print_json(const boost::json::value& value);
 
+/// What to try when no broker answers.
+inline constexpr const char* kNoBroker =
+    "Is a broker running there? Start one with `odradek server`, or name it with "
+    "--bootstrap-server.";
+
+/// For people: "0.4 s", "12 s", "3 min", "2 h", "5 days"; "-" if negative.
+std::string duration(int64_t ms);
+
 /// `NAME (code): message` of a wire error.
 std::string describe_error(int16_t code, std::optional<std::string_view> message);
 
@@ -50,6 +58,7 @@ void add_consume(CLI::App& program, Cli& cli);
 void add_offsets(CLI::App& program, Cli& cli);
 void add_group(CLI::App& program, Cli& cli);
 void add_txn(CLI::App& program, Cli& cli);
+void add_explain(CLI::App& program, Cli& cli);
 void add_log_dirs(CLI::App& program, Cli& cli);
 void add_dump_log(CLI::App& program, Cli& cli);
 void add_version(CLI::App& program, Cli& cli);

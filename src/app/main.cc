@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   add_offsets(program, cli);
   add_group(program, cli);
   add_txn(program, cli);
+  add_explain(program, cli);
   add_log_dirs(program, cli);
   add_dump_log(program, cli);
   add_version(program, cli);

@@ -44,19 +44,21 @@ std::string render(const Page& page, std::string_view content_type, bool keep_al
   return out;
 }
 
+io::Task<Page> made(Page page) { co_return page; }
+
 }  // namespace
 
 View text_view(std::string path, std::string content_type, std::string about,
                std::function<std::string()> make) {
   return {std::move(path), std::move(content_type), std::move(about),
-          [make = std::move(make)] { return Page{200, make()}; }};
+          [make = std::move(make)] { return made({200, make()}); }};
 }
 
 View health_view(std::function<std::string()> state) {
   return {"/healthz", "text/plain; charset=utf-8", "200 when this node serves clients, else 503",
           [state = std::move(state)] {
             const std::string now = state();
-            return Page{now == "ready" ? 200 : 503, now + "\n"};
+            return made({now == "ready" ? 200 : 503, now + "\n"});
           }};
 }
 
@@ -157,12 +159,13 @@ io::Task<bool> HttpServer::exchange(Connection& connection) {
     page = {status_of(error), fmt::format("{}\n", reason(status_of(error)))};
   } else {
     const auto& request = parser.get();
-    const std::string_view method(request.method_string().data(), request.method_string().size());
-    const std::string_view target(request.target().data(), request.target().size());
+    const std::string method(request.method_string().data(), request.method_string().size());
+    const std::string target(request.target().data(), request.target().size());
     keep_alive = request.keep_alive();
     head = method == "HEAD";
-    page = answer(method, target.substr(0, target.find('?')), content_type);
+    page = co_await answer(method, target.substr(0, target.find('?')), content_type);
   }
+  if (connection.closed) co_return false;
   Chain chain;
   const std::string text = render(page, content_type, keep_alive, head);
   chain.add_view(as_bytes(text));
@@ -183,17 +186,18 @@ io::Task<void> HttpServer::drain(Connection& connection) {
   }
 }
 
-Page HttpServer::answer(std::string_view method, std::string_view path,
-                        std::string& content_type) const {
+/// While a view is made this server may be closed, and go.
+io::Task<Page> HttpServer::answer(std::string method, std::string path,
+                                  std::string& content_type) const {
   auto view = std::ranges::find(views_, path, &View::path);
-  if (view == views_.end() && path != "/") return {404, "Not Found\n"};
-  if (method != "GET" && method != "HEAD") return {405, "Method Not Allowed\n"};
+  if (view == views_.end() && path != "/") co_return Page{404, "Not Found\n"};
+  if (method != "GET" && method != "HEAD") co_return Page{405, "Method Not Allowed\n"};
   if (view == views_.end()) {
     content_type = "text/html; charset=utf-8";
-    return {200, index()};
+    co_return Page{200, index()};
   }
   content_type = view->content_type;
-  return view->make();
+  co_return co_await view->make();
 }
 
 std::string HttpServer::index() const {
@@ -217,8 +221,7 @@ Result<io::Endpoint> parse_listener(std::string_view text) {
     if (parsed.ec == std::errc() && parsed.ptr == port.data() + port.size() && !port.empty())
       return endpoint;
   }
-  return fail(Errc::kInvalid,
-              fmt::format("\"{}\" is not http://host:port", text));
+  return fail(Errc::kInvalid, fmt::format("\"{}\" is not http://host:port", text));
 }
 
 }  // namespace odradek::http

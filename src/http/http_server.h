@@ -29,7 +29,8 @@ struct View {
   std::string path;          // "/metrics"
   std::string content_type;  // "text/plain; version=0.0.4"
   std::string about;         // one line for the index
-  std::function<Page()> make;
+  /// May go to other loops to find out, and comes back.
+  std::function<io::Task<Page>()> make;
 };
 
 /// For `/metrics` and the like: always 200.
@@ -67,7 +68,7 @@ class HttpServer {
   io::Task<void> serve(std::shared_ptr<Connection> connection);
   io::Task<bool> exchange(Connection& connection);
   io::Task<void> drain(Connection& connection);
-  Page answer(std::string_view method, std::string_view path, std::string& content_type) const;
+  io::Task<Page> answer(std::string method, std::string path, std::string& content_type) const;
   std::string index() const;
 
   io::Loop& loop_;

@@ -16,7 +16,8 @@ class HttpTest : public ::testing::TestWithParam<uint64_t> {
         node_.loop(0), Logger(),
         std::vector{text_view("/metrics", "text/plain; version=0.0.4", "numbers",
                               [] { return std::string("up 1\n"); }),
-                    health_view([this] { return state_; })},
+                    health_view([this] { return state_; }),
+                    View{"/slow", "text/plain", "later", [this] { return slow(); }}},
         limits);
     EXPECT_TRUE(server_->listen({"", 9644}));
   }
@@ -26,6 +27,10 @@ class HttpTest : public ::testing::TestWithParam<uint64_t> {
     sim_.run_for(Millis(60'000));
   }
 
+  io::Task<Page> slow() {
+    co_await node_.loop(0).sleep(Millis(500));
+    co_return Page{200, "late\n"};
+  }
   std::unique_ptr<io::Socket> connect() {
     io::Completion<Result<std::unique_ptr<io::Socket>>> done;
     client_.loop(0).net().start_connect({"broker", 9644}, done);
@@ -76,6 +81,26 @@ TEST_P(HttpTest, ServesItsViews) {
   EXPECT_TRUE(answer.ends_with("\r\n\r\nup 1\n"));
   EXPECT_TRUE(server_closed_);
   EXPECT_TRUE(ask("GET / HTTP/1.0\r\n\r\n").contains("href=\"/healthz\""));
+}
+
+TEST(Prometheus, LabelsAreOneLineOfUtf8WhateverAClientChose) {
+  EXPECT_EQ(label("group", "orders"), R"(group="orders")");
+  EXPECT_EQ(label("g", "a\"b\\c\nd"), R"(g="a\"b\\c\nd")");
+  EXPECT_EQ(label("g", "\xC3\xBC\xFF\xE2\x82"),
+            "g=\"\xC3\xBC\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
+}
+
+TEST(Prometheus, AGaugeWithoutSamplesIsNotTold) {
+  Gauge gauge("lag", "Help.");
+  EXPECT_EQ(gauge.text(), "");
+  gauge.add("", 3);
+  gauge.add(label("g", "x"), 0.25);
+  EXPECT_EQ(gauge.text(), "# HELP lag Help.\n# TYPE lag gauge\nlag 3\nlag{g=\"x\"} 0.25\n");
+}
+
+TEST_P(HttpTest, AViewMayTakeItsTime) {
+  const std::string answer = ask("GET /slow HTTP/1.0\r\n\r\n");
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nlate\n")) << answer;
 }
 
 TEST_P(HttpTest, HealthFollowsTheState) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <map>
@@ -64,6 +65,17 @@ void write_histogram(std::string& out, const std::string& name, const std::strin
   fmt::format_to(to, "{}_count{} {}\n", name, braces, count);
 }
 
+/// Bytes of the character at the front of `text`; 0 if they are none of UTF-8.
+size_t utf8_length(std::string_view text) {
+  const auto first = static_cast<uint8_t>(text[0]);
+  const size_t n = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  if (first > 0xF4 || n > text.size()) return 0;
+  for (size_t i = 1; i < n; i++) {
+    if ((static_cast<uint8_t>(text[i]) & 0xC0) != 0x80) return 0;
+  }
+  return n;
+}
+
 }  // namespace
 
 std::string prometheus_text(std::span<const MetricSet* const> sets) {
@@ -82,6 +94,39 @@ std::string prometheus_text(std::span<const MetricSet* const> sets) {
     }
     for (const auto& [labels, sums] : family.histograms) write_histogram(out, name, labels, sums);
   }
+  return out;
+}
+
+Gauge::Gauge(std::string_view name, std::string_view help)
+    : name_(name), head_(fmt::format("# HELP {0} {1}\n# TYPE {0} gauge\n", name, help)) {}
+
+void Gauge::add(std::string_view labels, double value) {
+  auto to = std::back_inserter(samples_);
+  if (labels.empty()) {
+    fmt::format_to(to, "{} {}\n", name_, value);
+  } else {
+    fmt::format_to(to, "{}{{{}}} {}\n", name_, labels, value);
+  }
+}
+
+std::string label(std::string_view name, std::string_view value) {
+  std::string out(name);
+  out += "=\"";
+  while (!value.empty()) {
+    const size_t n = utf8_length(value);
+    if (value[0] == '\n') {
+      out += "\\n";
+    } else if (value[0] == '"' || value[0] == '\\') {
+      out += '\\';
+      out += value[0];
+    } else if (n == 0) {
+      out += "\xEF\xBF\xBD";  // the replacement character
+    } else {
+      out += value.substr(0, n);
+    }
+    value.remove_prefix(std::max<size_t>(n, 1));
+  }
+  out += '"';
   return out;
 }
 

@@ -7,6 +7,7 @@
 // stands still within one loop turn.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -140,6 +141,12 @@ struct Appended {
   Offset base{0};    // of the segment
   Offset before{0};  // log end offset in front of these bytes
   uint32_t crc = 0;  // of the batch in front of them
+  /// SyncJob::bytes has a copy of them, behind those of the job's earlier ones.
+  bool carried = false;
+  /// Carried, and yet to be written to the file (SyncJob::written): of no use but for a write-ahead
+  /// file. Without one, the round refuses them.
+  bool unwritten = false;
+  ByteView bytes{};  // the carried ones; set by the round
 };
 
 /// What a job wants of the write-ahead file, beside its bytes being durable.
@@ -150,16 +157,25 @@ enum class AheadOrder : uint8_t {
   kForget,   // files were cut: what it holds must never come back
 };
 
+/// Jobs of one owner whose unwritten bytes have been written to their files, counted.
+using WrittenCount = std::shared_ptr<std::atomic<uint64_t>>;
+
 struct SyncJob {
   std::vector<std::shared_ptr<File>> files;
   std::vector<Appended> appended;
   AheadOrder order = AheadOrder::kNone;
+  ByteBuffer bytes{};
+  /// With unwritten bytes: the owner writes them right after it has submitted the job, and then
+  /// counts up to `job`. No later round begins before that.
+  WrittenCount written{};
+  uint64_t job = 0;
 };
 
 /// Where the appended bytes of a round are durable.
 struct Synced {
   uint64_t lap = 0;      // in this lap of the write-ahead files; 0: in their files
   uint64_t flushed = 0;  // laps up to this one are in the files, too
+  bool refused = false;  // what was unwritten is not durable: sync its files
 };
 
 /// The write-ahead files of one log directory: they take copies of small appends to many files, so
@@ -295,6 +311,8 @@ class Loop {
   /// Calls back when everything that is ready in this turn has run, before the loop waits. From
   /// this loop only.
   virtual void at_turn_end(Callback callback) = 0;
+  /// Gives the system back what the process has freed. Takes milliseconds if that is much.
+  virtual void release_memory() = 0;
 
   /// `co_await loop.hop();` goes on in a later turn of `loop`, wherever it was called.
   auto hop() {

@@ -8,7 +8,14 @@ namespace odradek::io {
 
 void SyncRound::add(SyncJob& job) {
   std::ranges::move(job.files, std::back_inserter(files_));
-  std::ranges::move(job.appended, std::back_inserter(appended_));
+  size_t at = 0;
+  for (Appended& each : job.appended) {
+    if (each.carried) {
+      each.bytes = ByteView(job.bytes).subspan(at, each.to - each.from);
+      at += each.bytes.size();
+    }
+    appended_.push_back(std::move(each));
+  }
   begin_ |= job.order == AheadOrder::kBegin;
   next_lap_ |= job.order == AheadOrder::kNextLap;
   forget_ |= job.order == AheadOrder::kForget;
@@ -22,19 +29,22 @@ void SyncRound::begin() {
     copy_ = !forget_ && !appended_.empty() && ahead_->takes(appended_);
   }
   if (copy_) return;
-  for (const Appended& each : appended_) files_.push_back(each.file);
+  for (const Appended& each : appended_) {
+    refused_ |= each.unwritten;
+    if (!each.unwritten) files_.push_back(each.file);
+  }
 }
 
 Result<Synced> SyncRound::finish(const Result<void>& synced) {
   if (!begun_) return std::unexpected(begun_.error());
   if (!synced) return std::unexpected(synced.error());
-  if (ahead_ == nullptr) return Synced{};
+  if (ahead_ == nullptr) return Synced{.refused = refused_};
   if (forget_) {
     if (auto r = ahead_->forget(); !r) return std::unexpected(r.error());
   }
   const Result<uint64_t> lap = copy_ ? write_ahead() : Result<uint64_t>(0);
   if (!lap) return std::unexpected(lap.error());
-  return Synced{.lap = *lap, .flushed = ahead_->flushed_lap()};
+  return Synced{.lap = *lap, .flushed = ahead_->flushed_lap(), .refused = refused_};
 }
 
 /// The lap; 0 if there was no space for it and the files were synced instead.
@@ -42,6 +52,8 @@ Result<uint64_t> SyncRound::write_ahead() {
   Result<uint64_t> lap = ahead_->write(appended_);
   if (lap || lap.error().kind != Errc::kNoSpace) return lap;
   for (const Appended& each : appended_) {
+    refused_ |= each.unwritten;
+    if (each.unwritten) continue;
     if (auto r = each.file->sync(); !r) return std::unexpected(r.error());
   }
   return 0;

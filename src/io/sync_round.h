@@ -16,7 +16,7 @@ class SyncRound {
   /// `ahead`: the directory's write-ahead files, or null.
   explicit SyncRound(WriteAhead* ahead) : ahead_(ahead) {}
 
-  /// Takes what the job wants out of it.
+  /// Takes what the job wants out of it, but for the bytes: it lives until the round is over.
   void add(SyncJob& job);
   /// After the last job: carries out orders and decides which way the appended bytes go.
   void begin();
@@ -32,6 +32,7 @@ class SyncRound {
   WriteAhead* const ahead_;
   std::vector<std::shared_ptr<File>> files_;
   std::vector<Appended> appended_;
+  bool refused_ = false;
   bool begin_ = false;
   bool next_lap_ = false;
   bool forget_ = false;

@@ -19,6 +19,10 @@ namespace {
 /// Appended bytes after which the state of the producers is written inside a segment: recovery
 /// reads the batch headers behind the newest snapshot.
 constexpr uint64_t kSnapshotBytes = 64 << 20;
+/// Appended bytes that are kept for the write-ahead file; more are read from the segment again.
+constexpr size_t kKeptMax = 4 << 10;
+/// Of the memory for them, what a log holds on to.
+constexpr size_t kKeptIdle = 512;
 }  // namespace
 
 std::string TopicPartition::to_string() const { return fmt::format("{}-{}", topic, index.value); }
@@ -73,7 +77,7 @@ bool Log::ahead() const { return !impl_->in_laps.empty(); }
 
 Result<AppendResult> Log::append_as_leader(MutableBytes batches, LeaderEpoch epoch,
                                            AppendOrigin origin, WallMs now,
-                                           const TransactionRules& rules) {
+                                           const TransactionRules& rules, WriteWhen when) {
   impl_->now = now;
   Offset first = impl_->end;
   Offset next = first;
@@ -87,7 +91,7 @@ Result<AppendResult> Log::append_as_leader(MutableBytes batches, LeaderEpoch epo
     max_timestamp = std::max(max_timestamp, batch->max_timestamp());
     at += batch->size();
   }
-  return impl_->append(batches, first, next - int64_t{1}, max_timestamp, origin, rules);
+  return impl_->append(batches, first, next - int64_t{1}, max_timestamp, origin, rules, when);
 }
 
 Result<AppendResult> Log::append_as_follower(ByteView batches, WallMs now) {
@@ -151,9 +155,50 @@ AppendResult check_producers(ProducerState& producers, ByteView batches, AppendO
 
 }  // namespace
 
+/// `kept` has all of the tail in front of `position`, and room.
+bool Log::Impl::keeps(uint64_t position, size_t bytes) const {
+  return tail && !data_unsynced && kept_from == tail->from && kept_from + kept.size() == position &&
+         kept.size() + bytes <= kKeptMax;
+}
+
+Result<void> Log::Impl::write(ByteView batches, WriteWhen when) {
+  Segment& segment = active();
+  const uint64_t position = segment.size();
+  if (!tail && last_crc && !data_unsynced) {
+    if (auto r = write_out(); !r) return r;
+    tail = Tail{position, end, *last_crc};
+    kept_from = position;
+    kept.clear();
+  }
+  const bool later = when == WriteWhen::kLater && keeps(position, batches.size());
+  if (!later) {
+    if (auto r = write_out(); !r) return r;
+  }
+  if (auto r = segment.append(batches, !later); !r) {
+    broken = segment.broken();
+    data_unsynced = true;  // the cut: a power loss could undo it, and later segments would go
+    return r;
+  }
+  if (!tail) data_unsynced = true;
+  if (!later) return {};
+  if (!unwritten) unwritten = Unwritten{position, end};
+  kept.insert(kept.end(), batches.begin(), batches.end());
+  return {};
+}
+
+Result<void> Log::Impl::write_out() {
+  if (!unwritten) return {};
+  auto file = active().file();
+  if (!file) return std::unexpected(file.error());
+  const ByteView bytes = ByteView(kept).subspan(unwritten->from - kept_from);
+  if (auto r = (*file)->write(unwritten->from, bytes); !r) return r;
+  unwritten.reset();
+  return {};
+}
+
 Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset last,
                                        WallMs max_timestamp, AppendOrigin origin,
-                                       const TransactionRules& rules) {
+                                       const TransactionRules& rules, WriteWhen when) {
   if (auto r = usable(); !r) return std::unexpected(r.error());
   if (batches.empty()) return fail(Errc::kInvalid, "append: no batches");
   if (batches.size() > static_cast<size_t>(context.config.segment_bytes)) {
@@ -168,15 +213,9 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
     if (auto r = roll_to(first); !r) return std::unexpected(r.error());
   }
   Segment& segment = active();
-  uint64_t position = segment.size();
-  if (auto r = segment.append(batches); !r) {
-    broken = segment.broken();
-    data_unsynced = true;  // the cut: a power loss could undo it, and later segments would go
-    return std::unexpected(r.error());
-  }
+  const uint64_t position = segment.size();
+  if (auto r = write(batches, when); !r) return std::unexpected(r.error());
   touched = true;
-  if (!tail && last_crc) tail = Tail{position, end, *last_crc};
-  if (!tail) data_unsynced = true;
   if (names_suspect) mark_suspects_unsynced();
   log_bytes += batches.size();
   end = last + int64_t{1};
@@ -198,7 +237,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
     }
   }
   bytes_since_snapshot += batches.size();
-  if (bytes_since_snapshot >= kSnapshotBytes) snapshot_in_between();
+  if (bytes_since_snapshot >= kSnapshotBytes && write_out()) snapshot_in_between();
   BatchView head(batches.data());
   result.first = first;
   result.last = last;
@@ -235,6 +274,8 @@ void add_to(io::SyncJob& job, SyncTicket& ticket) {
   if (ticket.appended) {
     job.appended.push_back(*ticket.appended);
     ticket.appended->file.reset();
+    job.bytes.insert(job.bytes.end(), ticket.carried.begin(), ticket.carried.end());
+    ticket.carried = {};
   }
   if (ticket.cut) job.order = io::AheadOrder::kForget;
 }
@@ -248,6 +289,7 @@ SyncTicket Log::take_unsynced() {
   }
   SyncTicket ticket{.files = std::move(i.unsynced_files),
                     .appended = {},
+                    .carried = {},
                     .cut = std::exchange(i.cut_unsynced, false),
                     .end = i.end,
                     .settled = i.data_unsynced || i.segments.empty() ? i.end : i.active().base(),
@@ -257,6 +299,9 @@ SyncTicket Log::take_unsynced() {
   if ((i.data_unsynced || i.tail) && !i.segments.empty()) {
     auto file = i.active().file();
     ODRADEK_CHECK(file);  // it is open: something was written to it
+    const bool carried = !i.kept.empty() && i.keeps(i.active().size(), 0);
+    ODRADEK_CHECK(carried || !i.unwritten);
+    if (carried) ticket.carried = i.kept;
     if (i.data_unsynced) {
       ticket.files.push_back(std::move(*file));
     } else {
@@ -267,7 +312,9 @@ SyncTicket Log::take_unsynced() {
                                      .partition = i.partition.index,
                                      .base = i.active().base(),
                                      .before = i.tail->before,
-                                     .crc = i.tail->crc};
+                                     .crc = i.tail->crc,
+                                     .carried = carried,
+                                     .unwritten = i.unwritten.has_value()};
     }
   }
   if (i.folder_unsynced) {
@@ -298,6 +345,17 @@ void Log::synced(const SyncTicket& ticket, const io::Synced& where) {
   flushed(where.flushed);
 }
 
+Result<void> Log::write_out() {
+  Impl& i = *impl_;
+  if (auto r = i.write_out(); !r) return r;
+  if (i.kept.capacity() > kKeptIdle) ByteBuffer().swap(i.kept);
+  return {};
+}
+
+void Log::refused(const SyncTicket& ticket) {
+  if (ticket.generation == impl_->generation) impl_->data_unsynced = true;
+}
+
 void Log::flushed(uint64_t lap) {
   Impl& i = *impl_;
   for (size_t n = i.in_laps.size(); n-- > 0;) {
@@ -322,6 +380,7 @@ Result<void> sync_files(const SyncTicket& ticket) {
 }  // namespace
 
 Result<void> Log::sync() {
+  if (auto r = impl_->write_out(); !r) return r;
   const SyncTicket ticket = take_unsynced();
   if (auto r = sync_files(ticket); !r) return r;
   synced(ticket);
@@ -359,6 +418,7 @@ Result<void> Log::Impl::finish_touched() {
 Result<SyncTicket> Log::finish() {
   Impl& i = *impl_;
   if (auto r = i.usable(); !r) return std::unexpected(r.error());
+  if (auto r = i.write_out(); !r) return std::unexpected(r.error());
   if (i.touched) {
     if (auto r = i.finish_touched(); !r) return std::unexpected(r.error());
     return take_unsynced();
@@ -377,6 +437,7 @@ Result<SyncTicket> Log::finish() {
   if (unsynced()) return take_unsynced();
   return SyncTicket{.files = {},
                     .appended = {},
+                    .carried = {},
                     .end = i.durable_end,
                     .settled = i.flushed_end,
                     .generation = i.generation,

@@ -82,6 +82,15 @@ enum class AppendOrigin {
   kReplication,  // nothing refused: the leader has checked
 };
 
+/// When the bytes of an append go to their file.
+enum class WriteWhen : uint8_t {
+  kNow,
+  /// With `write_out`, so that the sync need not wait for it, nor each append have a write of its
+  /// own. For who answers only after the sync: until then they are in memory alone. Not all
+  /// appends take it; others are written at once.
+  kLater,
+};
+
 /// What an append has to know of transactions.
 struct TransactionRules {
   /// Of a data batch that begins a transaction here: what `begin_verification` gave. 0: nothing.
@@ -175,6 +184,7 @@ struct SyncTicket {
   std::vector<std::shared_ptr<io::File>> files;
   /// Bytes of the last segment, which may also go into the directory's write-ahead file.
   std::optional<io::Appended> appended;
+  ByteView carried{};  // a copy of them, if there is one; until the next call that changes the log
   /// The log was cut: what write-ahead files hold of it must be forgotten.
   bool cut = false;
   Offset end;
@@ -263,7 +273,8 @@ class Log {
   /// leader epoch are written into `batches` in place. On an Error (disk) nothing was appended.
   Result<AppendResult> append_as_leader(MutableBytes batches, LeaderEpoch epoch,
                                         AppendOrigin origin, WallMs now,
-                                        const TransactionRules& rules = {});
+                                        const TransactionRules& rules = {},
+                                        WriteWhen when = WriteWhen::kNow);
   /// Appends batches whose offsets and epochs are given (by the leader, or by raft). The first must
   /// not lie below `end` (kInvalid); gaps are allowed. CRCs are the caller's to check.
   Result<AppendResult> append_as_follower(ByteView batches, WallMs now);
@@ -272,6 +283,14 @@ class Log {
   /// True if something was written that no ticket has taken yet.
   bool unsynced() const;
   SyncTicket take_unsynced();
+  /// Writes what was to be written later; to be called soon after `take_unsynced`. On an error it
+  /// is still to be written.
+  Result<void> write_out();
+  /// Removes what could not be written out: the end moves back, and the next ticket says `cut`.
+  Result<void> take_back_unwritten();
+  /// The ticket's appended bytes were unwritten, and a write-ahead file did not take them: their
+  /// file is to be synced (Synced::refused).
+  void refused(const SyncTicket& ticket);
   /// A ticket's files have been synced: moves durable_end. (If the sync failed, the directory is
   /// done for; do not call this.) `where`: what became of its appended bytes.
   void synced(const SyncTicket& ticket, const io::Synced& where = {});
@@ -285,6 +304,10 @@ class Log {
   /// First record at or after `timestamp` (in log order; its timestamp, offset and epoch), or
   /// (−1, −1, −1).
   Result<TimestampOffset> offset_for_timestamp(WallMs timestamp);
+  /// When the batch with the first record at or behind `offset` began (its append time, if it
+  /// carries that): the age of that record to within its batch. −1 if there is none, or no time in
+  /// it. Costs a look into the index and at most `index.interval.bytes` of headers.
+  Result<WallMs> timestamp_at(Offset offset);
   /// The first record with the largest timestamp, or (−1, −1, −1) if there is none.
   Result<TimestampOffset> max_timestamp();
 

@@ -52,9 +52,17 @@ struct Log::Impl {
   };
   std::optional<Tail> tail;          // of the last segment; appended since the last ticket
   std::optional<uint32_t> last_crc;  // of the last batch, if this Log has appended it
-  bool cut_unsynced = false;         // by a truncation
-  bool folder_unsynced = false;      // names in the folder
-  bool parent_unsynced = false;      // the folder's own name
+  /// A copy of the last segment's bytes from `kept_from` on; of use while it reaches to its end.
+  ByteBuffer kept;
+  uint64_t kept_from = 0;
+  struct Unwritten {
+    uint64_t from;  // position in the last segment; behind it all are in `kept` only
+    Offset before;  // log end offset there
+  };
+  std::optional<Unwritten> unwritten;
+  bool cut_unsynced = false;     // by a truncation
+  bool folder_unsynced = false;  // names in the folder
+  bool parent_unsynced = false;  // the folder's own name
   /// After an unclean start nobody knows whether the names, and the snapshot that was loaded, are
   /// durable; to be synced with the next append.
   bool names_suspect = false;
@@ -83,7 +91,12 @@ struct Log::Impl {
   Result<void> usable() const;
   void mark_suspects_unsynced();
   Result<AppendResult> append(ByteView batches, Offset first, Offset last, WallMs max_timestamp,
-                              AppendOrigin origin, const TransactionRules& rules);
+                              AppendOrigin origin, const TransactionRules& rules,
+                              WriteWhen when = WriteWhen::kNow);
+  /// The append itself, when all checks have passed.
+  Result<void> write(ByteView batches, WriteWhen when);
+  Result<void> write_out();
+  bool keeps(uint64_t position, size_t bytes) const;
   Result<void> write_epochs();
   void flushed_to(Offset offset);
   /// What `finish` has to do for a log that was written to.
@@ -104,6 +117,8 @@ struct Log::Impl {
   /// point is not below it, recovery need not go back to the beginning of the segment.
   void snapshot_in_between();
   void was_cut();
+  /// What a log forgets when its last segment has been cut.
+  Result<void> end_moved_back(Offset offset);
   Result<void> drop_segments(size_t from, size_t count);
   Result<void> drop_snapshots(Offset from, Offset to);
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "log/batch_walker.h"
 #include "log/log.h"
@@ -15,6 +16,7 @@ using wire::ErrorCode;
 Result<std::optional<BatchAt>> Log::Impl::locate(size_t segment, Offset target) {
   if (segment + 1 == segments.size()) {
     if (auto found = recent.locate(target)) return found;
+    if (auto r = write_out(); !r) return std::unexpected(r.error());  // the file is looked at
   }
   return segments[segment]->locate(target);
 }
@@ -25,6 +27,9 @@ Result<ReadResult> Log::read(Offset from, const ReadOptions& options) {
   ReadResult result;
   Offset bound = std::min(options.upper_bound, i.end);
   if (from >= bound) return result;
+  if (i.unwritten && bound > i.unwritten->before) {
+    if (auto r = i.write_out(); !r) return std::unexpected(r.error());
+  }
   // A segment may hold nothing at or behind `from` (compaction): then the next one does.
   for (size_t n = i.floor_segment(from); n < i.segments.size(); n++) {
     Segment& segment = *i.segments[n];
@@ -41,7 +46,9 @@ Result<ReadResult> Log::read(Offset from, const ReadOptions& options) {
     }
     if ((*at)->last >= bound) return result;
     uint64_t stop = segment.size();
-    if (bound < i.end && (n + 1 == i.segments.size() || bound < i.segments[n + 1]->base())) {
+    if (i.unwritten && i.unwritten->before == bound && n + 1 == i.segments.size()) {
+      stop = i.unwritten->from;
+    } else if (bound < i.end && (n + 1 == i.segments.size() || bound < i.segments[n + 1]->base())) {
       auto limit = i.locate(n, bound);
       if (!limit) return std::unexpected(limit.error());
       if (*limit) stop = (*limit)->position;
@@ -104,6 +111,7 @@ Result<TimestampOffset> Log::Impl::find_record(Segment& segment, uint64_t positi
 
 Result<TimestampOffset> Log::offset_for_timestamp(WallMs timestamp) {
   Impl& i = *impl_;
+  if (auto r = i.write_out(); !r) return std::unexpected(r.error());
   // Where records below the log start offset were the newest of a segment, it has nothing to offer.
   for (size_t n = i.floor_segment(i.start); n < i.segments.size(); n++) {
     Segment& segment = *i.segments[n];
@@ -118,8 +126,24 @@ Result<TimestampOffset> Log::offset_for_timestamp(WallMs timestamp) {
   return TimestampOffset{};
 }
 
+Result<WallMs> Log::timestamp_at(Offset offset) {
+  if (offset < start() || offset >= end()) return kNoTimestamp;
+  auto found = read(offset, {.max_bytes = 1, .upper_bound = end(), .at_least_one = true});
+  if (!found) return std::unexpected(found.error());
+  if (found->piece.length == 0) return kNoTimestamp;
+  std::array<uint8_t, wire::kBatchHeaderSize> bytes;
+  auto file = std::static_pointer_cast<io::File>(found->piece.source);
+  auto n = file->read(found->piece.position, MutableBytes(bytes));
+  if (!n) return std::unexpected(n.error());
+  if (*n != bytes.size()) return fail(Errc::kCorrupt, file->path() + ": a cut batch");
+  const wire::BatchHeader batch(bytes.data());
+  return batch.timestamp_type() == wire::TimestampType::kLogAppendTime ? batch.max_timestamp()
+                                                                       : batch.base_timestamp();
+}
+
 Result<TimestampOffset> Log::max_timestamp() {
   Impl& i = *impl_;
+  if (auto r = i.write_out(); !r) return std::unexpected(r.error());
   Segment* newest = nullptr;
   MaxTimestamp max;
   for (auto& segment : i.segments) {

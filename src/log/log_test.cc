@@ -354,6 +354,22 @@ TEST(Log, TimestampLookups) {
   EXPECT_EQ(at(0).offset, Offset(50));
 }
 
+TEST(Log, TheTimeOfAnOffsetIsThatOfItsBatch) {
+  sim::MemoryDisk disk;
+  LogConfig config{.segment_bytes = 1500, .index_interval_bytes = 100};
+  auto log = open_or_die(options_for(disk, config));
+  EXPECT_EQ(log->timestamp_at(Offset(0)).value(), kNoTimestamp);
+  for (int n = 0; n < 40; n++)
+    append(*log, make_batch({.records = 3, .timestamp = 1000 + n * 10}), 2);
+  EXPECT_GT(log->segment_count(), 2);
+  for (int o = 0; o < 120; o++)
+    EXPECT_EQ(log->timestamp_at(Offset(o)).value(), WallMs(1000 + o / 3 * 10)) << o;
+  EXPECT_EQ(log->timestamp_at(Offset(120)).value(), kNoTimestamp);
+  ASSERT_TRUE(log->advance_start(Offset(50)).value());
+  EXPECT_EQ(log->timestamp_at(Offset(49)).value(), kNoTimestamp);
+  EXPECT_EQ(log->timestamp_at(Offset(50)).value(), WallMs(1160));
+}
+
 TEST(Log, RetentionBySizeTimeAndStart) {
   sim::MemoryDisk disk;
   LogConfig config{.segment_bytes = 1000, .retention_ms = Millis(-1), .retention_bytes = 2500};

@@ -44,6 +44,7 @@ Result<void> Log::Impl::roll_to(Offset base) {
   Segment& old = active();
   if (old.size() == 0 && old.base() == base) return {};
   ODRADEK_CHECK(base > old.base());
+  if (auto r = write_out(); !r) return r;
   auto files = old.finish();
   if (!files) return std::unexpected(files.error());
   auto file = old.file();
@@ -209,6 +210,7 @@ void Log::Impl::was_cut() {
   generation++;
   data_unsynced = true;
   tail.reset();
+  unwritten.reset();
   last_crc.reset();
   cut_unsynced = true;
 }
@@ -219,6 +221,7 @@ Result<bool> Log::truncate_to(Offset offset) {
   if (auto r = i.usable(); !r) return std::unexpected(r.error());
   if (offset.value < 0) return fail(Errc::kInvalid, "truncate: a negative offset");
   if (offset >= i.end) return false;
+  if (auto r = i.write_out(); !r) return std::unexpected(r.error());
   if (offset < i.segments.front()->base()) {
     if (auto r = truncate_fully_and_start_at(offset); !r) return std::unexpected(r.error());
     return true;
@@ -232,19 +235,34 @@ Result<bool> Log::truncate_to(Offset offset) {
   uint64_t before = segment.size();
   if (auto r = segment.truncate_to(offset); !r) return std::unexpected(r.error());
   i.log_bytes -= before - segment.size();
-  i.recent.clear();
-  i.end = offset;
-  i.start = std::min(i.start, offset);
-  i.durable_end = std::min(i.durable_end, offset);
-  i.first_dirty = std::min(i.first_dirty, offset);
-  i.was_cut();
-  i.touched = true;
-  i.epochs.truncate_from_end(offset);
-  if (auto r = i.drop_snapshots(offset + int64_t{1}, Offset(INT64_MAX)); !r) {
-    return std::unexpected(r.error());
-  }
-  if (auto r = i.rebuild_producers(offset); !r) return std::unexpected(r.error());
+  if (auto r = i.end_moved_back(offset); !r) return std::unexpected(r.error());
   return true;
+}
+
+Result<void> Log::Impl::end_moved_back(Offset offset) {
+  recent.clear();
+  end = offset;
+  start = std::min(start, offset);
+  durable_end = std::min(durable_end, offset);
+  first_dirty = std::min(first_dirty, offset);
+  was_cut();
+  touched = true;
+  epochs.truncate_from_end(offset);
+  if (auto r = drop_snapshots(offset + int64_t{1}, Offset(INT64_MAX)); !r) return r;
+  return rebuild_producers(offset);
+}
+
+Result<void> Log::take_back_unwritten() {
+  Impl& i = *impl_;
+  if (!i.unwritten) return {};
+  const Impl::Unwritten lost = *i.unwritten;
+  Segment& segment = i.active();
+  i.log_bytes -= segment.size() - lost.from;
+  i.unwritten.reset();
+  Result<void> done = segment.cut(lost.before, lost.from);
+  if (done) done = i.end_moved_back(lost.before);
+  i.broken |= !done;
+  return done;
 }
 
 Result<void> Log::truncate_fully_and_start_at(Offset offset) {

@@ -88,11 +88,11 @@ Result<std::optional<WallMs>> Segment::first_timestamp() {
   return first_timestamp_;
 }
 
-Result<void> Segment::append(ByteView batches) {
+Result<void> Segment::append(ByteView batches, bool write) {
   auto f = file();
   if (!f) return std::unexpected(f.error());
   if (auto r = load_time(); !r) return r;
-  if (auto r = (*f)->write(size_, batches); !r) {
+  if (auto r = write ? (*f)->write(size_, batches) : Result<void>{}; !r) {
     // Whatever part of it was written must not stay: the next start would take it for data.
     if (auto cut = (*f)->truncate(size_); !cut) broken_ = true;
     return r;
@@ -276,11 +276,16 @@ Result<void> Segment::truncate_to(Offset offset) {
   context_.page.reset();
   auto at = locate(offset);
   if (!at) return std::unexpected(at.error());
-  if (*at) {
+  return cut(offset, *at ? (*at)->position : size_);
+}
+
+Result<void> Segment::cut(Offset offset, uint64_t position) {
+  context_.page.reset();
+  if (position < size_) {
     auto f = file();
     if (!f) return std::unexpected(f.error());
-    if (auto r = (*f)->truncate((*at)->position); !r) return r;
-    size_ = (*at)->position;
+    if (auto r = (*f)->truncate(position); !r) return r;
+    size_ = position;
   }
   int64_t keep_below = offset - base_ - 1;  // relative offsets up to this stay
   auto cut = [&](IndexFile& index, IndexFile::Key key) -> Result<void> {
@@ -297,11 +302,11 @@ Result<void> Segment::truncate_to(Offset offset) {
   time_loaded_ = false;
   if (auto r = load_time(); !r) return r;
   // Batches behind the last time index entry may hold a larger timestamp.
-  auto position = max_.timestamp.value < 0 ? Result<uint64_t>(0) : position_before(max_.offset);
-  if (!position) return std::unexpected(position.error());
+  auto from = max_.timestamp.value < 0 ? Result<uint64_t>(0) : position_before(max_.offset);
+  if (!from) return std::unexpected(from.error());
   auto f = file();
   if (!f) return std::unexpected(f.error());
-  BatchWalker walker(**f, *position, size_, base_);
+  BatchWalker walker(**f, *from, size_, base_);
   while (true) {
     auto batch = walker.next();
     if (!batch) return std::unexpected(batch.error());

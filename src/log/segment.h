@@ -68,8 +68,9 @@ class Segment {
   /// Apache's rule (LogSegment.shouldRoll): size, age, a full index, an offset that does not fit.
   Result<bool> should_roll(uint64_t bytes, WallMs max_timestamp, Offset last, WallMs now);
   /// Appends whole batches whose offsets lie behind everything here. On an error nothing has
-  /// changed; only if the file could not be cut back, `broken` is set.
-  Result<void> append(ByteView batches);
+  /// changed; only if the file could not be cut back, `broken` is set. Without `write` the caller
+  /// writes the bytes to the file, or calls `cut`, before anybody looks for them there.
+  Result<void> append(ByteView batches, bool write = true);
   bool broken() const { return broken_; }
 
   /// The first batch whose last offset is at least `target`.
@@ -100,6 +101,8 @@ class Segment {
 
   /// Removes everything at and above `offset`.
   Result<void> truncate_to(Offset offset);
+  /// The same, when it is known that `offset` lies at this position of the file.
+  Result<void> cut(Offset offset, uint64_t position);
   /// No more appends: last time index entry, indexes written and cut. Returns their files, for a
   /// sync.
   Result<std::vector<std::shared_ptr<io::File>>> finish();

@@ -152,12 +152,16 @@ Result<void> WriteAheadFile::put(Lap& lap, uint64_t& at, const io::Appended& app
   store_be<uint64_t>(p + kPositionAt, appended.from);
   store_be<int64_t>(p + kBeforeAt, appended.before.value);
   store_be<uint32_t>(p + kCrcBeforeAt, appended.crc);
-  const auto read = appended.file->read(appended.from, MutableBytes(p + kHeader, length));
-  if (!read) return std::unexpected(read.error());
-  if (*read != length) {  // the log was cut meanwhile; nobody waits for this any more
-    buffer_.resize(header);
-    buffered_--;
-    return {};
+  if (appended.carried) {
+    std::ranges::copy(appended.bytes, p + kHeader);
+  } else {
+    const auto read = appended.file->read(appended.from, MutableBytes(p + kHeader, length));
+    if (!read) return std::unexpected(read.error());
+    if (*read != length) {  // the log was cut meanwhile; nobody waits for this any more
+      buffer_.resize(header);
+      buffered_--;
+      return {};
+    }
   }
   store_be<uint32_t>(p + 4, crc32c(ByteView(p + kCrcFrom, kHeader - kCrcFrom + length)));
   return buffer_.size() > kBufferMax ? put_rest(lap, at) : Result<void>{};

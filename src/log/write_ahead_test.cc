@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "io/sync_round.h"
 #include "log/testing/batches.h"
 #include "sim/memory_disk.h"
 #include "sim/rng.h"
@@ -214,15 +215,22 @@ class AheadLogTest : public WriteAheadTest {
     SyncTicket ticket = log.take_unsynced();
     io::SyncJob job;
     add_to(job, ticket);
-    for (const auto& file : job.files) ASSERT_TRUE(file->sync());
-    io::Synced where;
-    if (!job.appended.empty()) {
-      ASSERT_TRUE(ahead.takes(job.appended));
-      where.lap = ahead.write(job.appended).value();
-    }
-    where.flushed = ahead.flushed_lap();
-    log.synced(ticket, where);
+    io::SyncRound round(&ahead);
+    round.add(job);
+    round.begin();
+    Result<void> synced;
+    for (const auto& file : round.files()) synced = file->sync();
+    const Result<io::Synced> where = round.finish(synced);
+    ASSERT_TRUE(where);
+    ASSERT_TRUE(log.write_out());
+    if (!where->refused) return log.synced(ticket, *where);
+    log.refused(ticket);
+    commit(log, ahead);
   }
+  void append_later(Log& log, ByteBuffer batch) {
+    append(log, std::move(batch), 0, AppendOrigin::kClient, 1000, WriteWhen::kLater);
+  }
+  uint64_t writes() { return disk().counts().writes; }
   std::unique_ptr<Log> open_again(Offset recovery_point = Offset(0), LogConfig config = {}) {
     LogOptions o = options(config);
     o.recovery_point = recovery_point;
@@ -245,7 +253,8 @@ TEST_F(AheadLogTest, ALogGetsBackWhatOnlyTheWriteAheadFileHas) {
     Offset point{0};
     for (int n = 0; n < 20; n++) {
       append(*log,
-             make_batch({.records = 2, .timestamp = 1000 + n, .fill = static_cast<char>('a' + n)}));
+             make_batch({.records = 2, .timestamp = 1000 + n, .fill = static_cast<char>('a' + n)}),
+             0, AppendOrigin::kClient, 1000, rng.one_in(2) ? WriteWhen::kLater : WriteWhen::kNow);
       if (rng.one_in(2)) commit(*log, *ahead);
       if (rng.one_in(8)) {
         ahead->next_lap();
@@ -299,6 +308,74 @@ TEST_F(AheadLogTest, TheRecoveryPointWaitsForTheSegment) {
       std::ranges::any_of(job.files, [](const auto& f) { return f->path().ends_with(".log"); }));
   log->synced(ticket);
   EXPECT_EQ(log->recovery_point(), Offset(3));
+}
+
+TEST_F(AheadLogTest, WhatIsWrittenLaterIsOneWriteForAll) {
+  auto ahead = make();
+  auto log = open_or_die(options());
+  append_later(*log, make_batch({.fill = 'a'}));  // the first bytes of a file: at once
+  ASSERT_TRUE(log->sync());
+  const uint64_t before = writes();
+  for (char c : {'b', 'c', 'd'}) append_later(*log, make_batch({.fill = c}));
+  EXPECT_EQ(writes(), before);
+  EXPECT_EQ(log->end(), Offset(4));
+  SyncTicket ticket = log->take_unsynced();
+  EXPECT_TRUE(ticket.appended->unwritten);
+  EXPECT_EQ(ticket.carried.size(), ticket.appended->to - ticket.appended->from);
+  ASSERT_TRUE(log->write_out());
+  EXPECT_EQ(writes(), before + 1);
+  EXPECT_EQ(read_all(*log, Offset(0)).size(), 4u);
+  // What is committed can be read while the rest waits; who looks at more gets all of it written.
+  append_later(*log, make_batch({.fill = 'e'}));
+  const auto committed = log->read(Offset(3), {.max_bytes = 1 << 20, .upper_bound = Offset(4)});
+  EXPECT_EQ(read_piece(committed->piece)->size(), ticket.carried.size() / 3);
+  EXPECT_EQ(writes(), before + 1);
+  EXPECT_EQ(read_all(*log, Offset(0)).back().second, "eeeeeeeeee");
+  EXPECT_EQ(writes(), before + 2);
+  // One that must be in the file at once takes those before it along.
+  append_later(*log, make_batch({.fill = 'f'}));
+  append(*log, make_batch({.fill = 'g'}));
+  EXPECT_EQ(writes(), before + 4);
+  commit(*log, *ahead);
+  EXPECT_EQ(log->durable_end(), Offset(7));
+}
+
+TEST_F(AheadLogTest, WhatCannotBeWrittenLaterIsTakenBack) {
+  auto log = open_or_die(options());
+  append(*log, make_batch({.fill = 'a'}));
+  ASSERT_TRUE(log->sync());
+  const uint64_t size = log->size();
+  append_later(*log, make_batch({.producer = 5, .sequence = 0}));
+  const SyncTicket ticket = log->take_unsynced();
+  bool full = true;
+  disk().set_fault([&](sim::DiskOp op, const std::string&) -> std::optional<Error> {
+    if (!full || op != sim::DiskOp::kWrite) return std::nullopt;
+    return Error{Errc::kNoSpace, "full"};
+  });
+  EXPECT_FALSE(log->write_out());
+  full = false;
+  ASSERT_TRUE(log->take_back_unwritten());
+  EXPECT_EQ(log->end(), Offset(1));
+  EXPECT_EQ(log->size(), size);
+  log->synced(ticket, {.lap = 1});
+  EXPECT_EQ(log->durable_end(), Offset(1));
+  // Its producer may say it again; and write-ahead files must not bring back the first try.
+  append_later(*log, make_batch({.producer = 5, .sequence = 0}));
+  EXPECT_TRUE(log->take_unsynced().cut);
+  EXPECT_EQ(read_all(*log, Offset(0)).size(), 2u);
+}
+
+TEST_F(AheadLogTest, WithoutAWriteAheadFileTheFileIsSyncedAfterItWasWritten) {
+  WriteAheadFile never(disk(), kDirectory, 1 << 20);  // it has not begun: takes nothing
+  auto log = open_or_die(options());
+  append(*log, make_batch({}));
+  ASSERT_TRUE(log->sync());
+  append_later(*log, make_batch({.fill = 'b'}));
+  commit(*log, never);
+  EXPECT_EQ(log->durable_end(), Offset(2));
+  log.reset();
+  power_loss(3);
+  EXPECT_EQ(open_or_die(options())->end(), Offset(2));
 }
 
 TEST_F(AheadLogTest, AnotherHistoryIsLeftAlone) {

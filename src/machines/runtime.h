@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -99,6 +100,12 @@ class Runtime {
     return *machine_;
   }
   size_t parked() const { return parked_.size(); }
+  /// How long until a timer goes off; nothing if it is not set.
+  std::optional<Millis> timer_left(const std::string& key) const {
+    const auto at = timers_.find(key);
+    if (at == timers_.end()) return std::nullopt;
+    return Millis(at->second.due - host_.wall());
+  }
 
   // ---- lifecycle
   /// Begins with a fresh machine; then `load` everything committed, then `loaded`.
@@ -154,6 +161,11 @@ class Runtime {
     Response response;
     std::vector<Message> messages;
     Done done;
+  };
+
+  struct Armed {
+    uint64_t id = 0;  // the host's
+    WallMs due{0};
   };
 
   void move_to(RuntimeState next) {
@@ -226,11 +238,13 @@ class Runtime {
   }
   void set_timer(const std::string& key, std::optional<Millis> after) {
     if (auto at = timers_.find(key); at != timers_.end()) {
-      host_.cancel_timer(at->second);
+      host_.cancel_timer(at->second.id);
       timers_.erase(at);
     }
     if (!after || state_ != RuntimeState::kActive) return;
-    timers_[key] = host_.start_timer(*after, [this, key, alive = alive_] {
+    Armed& armed = timers_[key];
+    armed.due = host_.wall() + *after;
+    armed.id = host_.start_timer(*after, [this, key, alive = alive_] {
       if (*alive) fire(key);
     });
   }
@@ -242,7 +256,7 @@ class Runtime {
     });
   }
   void discard(const Error& error) {
-    for (const auto& [key, id] : timers_) host_.cancel_timer(id);
+    for (const auto& [key, armed] : timers_) host_.cancel_timer(armed.id);
     timers_.clear();
     gathered_.clear();
     gathered_bytes_ = 0;
@@ -265,8 +279,8 @@ class Runtime {
   std::vector<Record> gathered_;
   size_t gathered_bytes_ = 0;
   bool append_armed_ = false;
-  std::deque<Parked> parked_;               // by end offset
-  std::map<std::string, uint64_t> timers_;  // key → the host's timer
+  std::deque<Parked> parked_;  // by end offset
+  std::map<std::string, Armed> timers_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

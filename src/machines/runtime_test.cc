@@ -82,7 +82,7 @@ static_assert(CommitLog<VectorLog, int64_t>);
 
 class Host : public RuntimeHost {
  public:
-  WallMs wall() override { return WallMs(5); }
+  WallMs wall() override { return WallMs(now); }
   uint64_t random() override { return 4; }
   uint64_t start_timer(Millis after, Callback callback) override {
     timers.emplace(++last_timer, std::make_pair(after, std::move(callback)));
@@ -104,6 +104,7 @@ class Host : public RuntimeHost {
   std::map<uint64_t, std::pair<Millis, Callback>> timers;
   std::vector<Callback> turn;
   uint64_t last_timer = 0;
+  int64_t now = 5;
 };
 
 struct Fixture : ::testing::Test {
@@ -259,6 +260,9 @@ TEST_F(RuntimeTest, TimersComeBackAsCommands) {
   send(ArmTimer{Millis(20)});  // the same key: replaced
   ASSERT_EQ(host.timers.size(), 1U);
   EXPECT_EQ(host.timers.begin()->second.first, Millis(20));
+  host.now += 8;
+  EXPECT_EQ(runtime.timer_left("t"), Millis(12));
+  EXPECT_EQ(runtime.timer_left("another"), std::nullopt);
   log.refuses = true;
   host.fire_first();  // refused: tried again later
   ASSERT_EQ(host.timers.size(), 1U);

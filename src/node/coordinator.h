@@ -59,6 +59,9 @@ class Coordinator final : private RecordSink {
   Coordinator& operator=(const Coordinator&) = delete;
 
   const M& machine() const { return runtime_.machine(); }
+  std::optional<Millis> timer_left(const std::string& key) const {
+    return runtime_.timer_left(key);
+  }
   bool active() const { return runtime_.state() == machines::RuntimeState::kActive; }
 
   /// Begins to load; an empty log is loaded at once.

@@ -19,6 +19,14 @@
 
 namespace odradek::node {
 
+struct GroupSurvey;
+
+/// How far a survey of a loop's groups has come.
+struct SurveyCursor {
+  int32_t partition = 0;
+  std::string group{};  // the last one seen; empty: none
+};
+
 class GroupHost final : public server::GroupCoordinators, private replica::PartitionWatcher {
  public:
   /// Before the shard's first `apply`.
@@ -26,6 +34,9 @@ class GroupHost final : public server::GroupCoordinators, private replica::Parti
   ~GroupHost() override;
 
   void submit(int32_t partition, machines::group::Command command, Done done) override;
+  /// Adds about `at_a_time` offsets of the next groups to a survey, or counts what is beyond
+  /// `limit`; false when all groups have been seen (group_survey.cc).
+  bool survey(SurveyCursor& cursor, GroupSurvey& survey, size_t limit, size_t at_a_time) const;
   /// Offsets of topics that are gone go too.
   void follow(const metadata::Delta& delta);
 

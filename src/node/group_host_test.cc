@@ -6,6 +6,7 @@
 #include <map>
 
 #include "machines/group/draft.h"
+#include "node/group_survey.h"
 #include "replica/testing/replica_fixture.h"
 
 namespace odradek::node {
@@ -234,6 +235,60 @@ TEST_F(GroupHostTest, RecordsThatCannotBeReadAreLeftOut) {
   EXPECT_TRUE(lines.has("offset 1 has no key"));
   EXPECT_TRUE(lines.has("offset 2 is left out"));
   EXPECT_TRUE(lines.has("record type 99"));
+}
+
+TEST_F(GroupHostTest, ASurveyComesInStepsAndHasALimit) {
+  topic();
+  for (int i = 0; i < 20; i++) {
+    CommitOffsets c = commit("g" + std::to_string(i), i);
+    c.topics[0].partitions.push_back({.index = 1, .offset = 7});
+    ask(c, i % 2);
+  }
+  GroupSurvey survey;
+  on_loop([&] {
+    SurveyCursor cursor;
+    int steps = 1;
+    while (host->survey(cursor, survey, 30, 8)) steps++;
+    EXPECT_GT(steps, 5);
+  });
+  EXPECT_EQ(survey.groups.size(), 15u);
+  EXPECT_EQ(survey.offsets.size(), 30u);
+  EXPECT_EQ(survey.omitted, 10u);
+  EXPECT_EQ(survey.states["Empty"], 20u);
+  EXPECT_EQ(survey.offsets[1].committed, Offset(7));
+  EXPECT_EQ(survey.groups[survey.offsets[1].group].id, "g0");
+}
+
+TEST_F(GroupHostTest, ASurveyNamesThoseWhoAreLate) {
+  topic();
+  on_loop([&] { submit(1, join("g")); });
+  sim.run_for(Millis(4'000));  // the initial delay, and then it has to assign
+  GroupSurvey survey;
+  const auto ask_again = [&] {
+    on_loop([&] {
+      survey = {};
+      SurveyCursor cursor;
+      while (host->survey(cursor, survey, 10, 10)) {
+      }
+    });
+  };
+  ask_again();
+  ASSERT_EQ(survey.groups.size(), 1u);
+  ASSERT_EQ(survey.groups[0].late.size(), 1u);
+  const LateMember& late = survey.groups[0].late[0];
+  EXPECT_EQ(late.member.what, machines::group::Awaited::For::kSync);
+  EXPECT_NEAR(late.silent.value, 1'000, 100);
+  EXPECT_NEAR(late.left.value, 9'000, 100);
+  const std::string member = late.member.member;
+  ask(machines::group::Sync{
+      .group = "g", .generation = 1, .member = member, .assignments = {{member, "all"}}});
+  ask_again();
+  EXPECT_EQ(survey.groups[0].late.size(), 0u);
+  sim.run_for(Millis(5'500));
+  ask_again();
+  ASSERT_EQ(survey.groups[0].late.size(), 1u);
+  EXPECT_EQ(survey.groups[0].late[0].member.what, machines::group::Awaited::For::kHeartbeat);
+  EXPECT_NEAR(survey.groups[0].late[0].silent.value, 5'500, 200);
 }
 
 TEST_F(GroupHostTest, NothingStirsWhileNobodyAsks) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "http/prometheus.h"
+#include "node/group_survey.h"
 #include "raft/format.h"
 #include "replica/startup.h"
 #include "server/dispatch.h"
@@ -153,9 +154,8 @@ Result<void> Node::probe_ports() {
 
 Result<void> Node::start_http() {
   std::vector<http::View> views;
-  views.push_back(http::text_view("/metrics", "text/plain; version=0.0.4",
-                                  "counters and latencies for Prometheus",
-                                  [this] { return metrics_text(); }));
+  views.push_back({"/metrics", "text/plain; version=0.0.4", "numbers for Prometheus",
+                   [this] { return metrics_page(); }});
   views.push_back(http::health_view([this]() -> std::string {
     switch (state()) {
       case NodeState::kStarting:
@@ -202,6 +202,16 @@ std::string Node::metrics_text() const {
   }
   sets.push_back(&ahead);
   return http::prometheus_text(sets);
+}
+
+io::Task<http::Page> Node::metrics_page() {
+  if (state() != NodeState::kServing) co_return http::Page{200, metrics_text()};
+  surveys_++;
+  const auto limit = static_cast<size_t>(options_.config->int32(kOdradekGroupMetricsMax));
+  const GroupSurvey survey =
+      co_await survey_groups(parts_, limit, [this] { return state() != NodeState::kServing; });
+  surveys_--;
+  co_return http::Page{200, metrics_text() + prometheus_text(survey, loop_.clock().wall())};
 }
 
 Result<void> Node::start_metadata() {
@@ -431,6 +441,7 @@ io::Task<void> Node::run_stop(std::move_only_function<void()> done) {
   log_dirs_->close(clean ? std::optional(lifecycle_->epoch()) : std::nullopt,
                    [&checkpoints](Result<void> r) { checkpoints.complete(std::move(r)); });
   if (auto r = co_await checkpoints; !r) logger_.error("closing: {}", r.error().message);
+  while (surveys_ > 0) co_await loop_.hop();
   http_->close();
   state_.store(NodeState::kStopped, std::memory_order_release);
   done();

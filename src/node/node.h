@@ -77,6 +77,7 @@ class Node {
   Result<void> probe_ports();
   Result<void> start_http();
   std::string metrics_text() const;
+  io::Task<http::Page> metrics_page();
   void make_loops();
   void make_broker();
   io::Task<Result<void>> load_partitions();
@@ -105,6 +106,7 @@ class Node {
   std::unique_ptr<Assignments> assignments_;
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<http::HttpServer> http_;
+  int surveys_ = 0;  // scrapes that are on their way through the loops
 };
 
 }  // namespace odradek::node

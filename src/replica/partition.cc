@@ -135,7 +135,9 @@ ProduceOutcome Partition::produce(MutableBytes records, const ProduceOptions& op
     if (rewritten.size() > bytes_max) return refused(ErrorCode::kMessageTooLarge);
     batch = rewritten;
   }
-  return append(batch, log::AppendOrigin::kClient, options.now, options.rules);
+  const bool later = options.acks == -1 && settings().synced() && shard_.writes_ahead(dir_);
+  return append(batch, log::AppendOrigin::kClient, options.now, options.rules,
+                later ? log::WriteWhen::kLater : log::WriteWhen::kNow);
 }
 
 ErrorCode Partition::check_append() const {
@@ -167,10 +169,10 @@ ProduceOutcome Partition::append_marker(const EndMarker& marker, WallMs now) {
 }
 
 ProduceOutcome Partition::append(MutableBytes batch, log::AppendOrigin origin, WallMs now,
-                                 const log::TransactionRules& rules) {
+                                 const log::TransactionRules& rules, log::WriteWhen when) {
   const int64_t count = wire::BatchHeader(batch.data()).count();
   Result<log::AppendResult> appended =
-      log_->append_as_leader(batch, state_.leader_epoch, origin, now, rules);
+      log_->append_as_leader(batch, state_.leader_epoch, origin, now, rules, when);
   if (!appended) return {.error = disk_failed(appended.error())};
   if (appended->error != ErrorCode::kNone) return refused(appended->error);
   ProduceOutcome out;
@@ -288,6 +290,20 @@ void Partition::appended(int64_t records, uint64_t bytes) {
 ErrorCode Partition::disk_failed(const Error& error) {
   shard_.disk_failed(dir_, error);
   return ErrorCode::kKafkaStorageError;
+}
+
+void Partition::write_out() {
+  const Result<void> written = log_->write_out();
+  if (written) return;
+  const Result<void> cut = log_->take_back_unwritten();
+  disk_failed(cut ? written.error() : Error{Errc::kIo, cut.error().message});
+  if (offline_) return;
+  while (!tickets_.empty() && tickets_.back()->end > log_->end()) {
+    CommitTicket& ticket = *tickets_.back();
+    tickets_.remove(ticket);
+    ticket.wait->settled(ticket, ErrorCode::kKafkaStorageError);
+  }
+  shard_.sync_soon(*this);  // the cut
 }
 
 // ---- waiting

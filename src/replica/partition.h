@@ -158,6 +158,8 @@ class Partition {
   /// The first record at or after a timestamp ≥ 0, or what a negative code but kLatest stands for;
   /// (−1, −1, −1) if there is none. What is not visible yet may be found too.
   Result<log::TimestampOffset> offset_for_timestamp(int64_t timestamp);
+  /// Of the record at an offset, to within its batch; −1: not known (Log::timestamp_at).
+  Result<WallMs> timestamp_at(Offset offset) { return log_->timestamp_at(offset); }
   log::EpochEnd end_offset_for_epoch(LeaderEpoch epoch) const {
     return log_->end_offset_for_epoch(epoch);
   }
@@ -182,6 +184,8 @@ class Partition {
   void advance_high_watermark();
   /// A sync has reached the device and the log knows.
   void synced();
+  /// What the log was to write later; if that fails, it is taken back and its waiters hear of it.
+  void write_out();
   /// Takes the directory offline, unless the disk is only full; KAFKA_STORAGE_ERROR.
   wire::ErrorCode disk_failed(const Error& error);
   log::Log& mutable_log() { return *log_; }
@@ -212,7 +216,8 @@ class Partition {
   void remove(FetchWatch& watch) { watches_.remove(watch); }
   void wake_watches();
   ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now,
-                        const log::TransactionRules& rules);
+                        const log::TransactionRules& rules,
+                        log::WriteWhen when = log::WriteWhen::kNow);
   ProduceOutcome refused(wire::ErrorCode error) const;
   ProduceOutcome refused(wire::Validation validation) const;
   /// Marks what an append has to set in motion: sync, high watermark, checkpoints.

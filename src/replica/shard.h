@@ -125,6 +125,7 @@ class Shard {
   wire::Decompressor& decompressor() { return decompressor_; }
   /// The partition's bytes go with the next sync of its directory.
   void sync_soon(Partition& partition);
+  bool writes_ahead(size_t dir) const { return sync_group_.writes_ahead(dir); }
   /// The wait goes on at the end of this turn.
   void woken(FetchWait& wait);
   void forget_woken(FetchWait& wait) { woken_.remove(wait); }

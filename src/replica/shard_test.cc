@@ -1,5 +1,7 @@
 #include "replica/shard.h"
 
+#include <array>
+
 #include "replica/testing/replica_fixture.h"
 
 namespace odradek::replica {
@@ -86,6 +88,64 @@ TEST_F(ShardTest, AppendsDuringASyncShareTheNextOne) {
   ASSERT_TRUE(sim.run_until([&] { return std::ranges::all_of(acked, &Acked::done); }, Millis(500)));
   // The log may have a file and a directory entry to sync for its first bytes.
   EXPECT_LE(node.disk().counts().syncs - before, 4U);
+}
+
+TEST_F(ShardTest, OnceAWriteAheadFileTakesThemAppendsAreWrittenAfterTheyWereSubmitted) {
+  dirs->begin_ahead();
+  const Uuid id = create_topic("t");
+  const auto wait = [&](Acked& a) {
+    ASSERT_TRUE(sim.run_until([&] { return a.done; }, Millis(500)));
+  };
+  for (int n = 0; n < 3; n++) {
+    Acked acked;
+    start_produce(id, acked);
+    wait(acked);
+  }
+  EXPECT_TRUE(shard().writes_ahead(0));
+  uint64_t before = 0;
+  std::array<Acked, 2> two;
+  on_loop([&] {
+    before = node.disk().counts().writes;
+    for (Acked& a : two) io::spawn(produce_and_wait(shard(), partition(id), Millis(30'000), a));
+    EXPECT_EQ(node.disk().counts().writes, before);
+  });
+  EXPECT_EQ(node.disk().counts().writes, before + 1);
+  for (Acked& a : two) wait(a);
+  EXPECT_EQ(partition(id).high_watermark(), Offset(5));
+  // acks=1 is in the file before it is answered.
+  before = node.disk().counts().writes;
+  on_loop([&] {
+    ByteBuffer batch = make_batch();
+    EXPECT_EQ(partition(id).produce(batch, {.acks = 1}).error, ErrorCode::kNone);
+    EXPECT_EQ(node.disk().counts().writes, before + 1);
+  });
+}
+
+TEST_F(ShardTest, AnAppendThatTheFullDiskTookBackIsToldToItsProducerOnly) {
+  dirs->begin_ahead();
+  const Uuid id = create_topic("t");
+  for (int n = 0; n < 3; n++) {
+    Acked acked;
+    start_produce(id, acked);
+    ASSERT_TRUE(sim.run_until([&] { return acked.done; }, Millis(500)));
+  }
+  ASSERT_TRUE(shard().writes_ahead(0));
+  node.disk().set_fault([](sim::DiskOp op, const std::string& path) -> std::optional<Error> {
+    if (op != sim::DiskOp::kWrite || !path.ends_with(".log")) return std::nullopt;
+    return Error{Errc::kNoSpace, "full"};
+  });
+  Acked lost;
+  start_produce(id, lost);
+  ASSERT_TRUE(sim.run_until([&] { return lost.done; }, Millis(500)));
+  EXPECT_EQ(lost.error, ErrorCode::kKafkaStorageError);
+  EXPECT_EQ(partition(id).log_end(), Offset(3));
+  node.disk().set_fault({});
+  Acked next;
+  start_produce(id, next);
+  ASSERT_TRUE(sim.run_until([&] { return next.done; }, Millis(500)));
+  EXPECT_EQ(next.error, ErrorCode::kNone);
+  EXPECT_EQ(next.outcome.first, Offset(3));
+  EXPECT_EQ(partition(id).high_watermark(), Offset(4));
 }
 
 TEST_F(ShardTest, TopicsThatAreNotSyncedCommitAtOnce) {

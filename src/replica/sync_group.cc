@@ -1,6 +1,7 @@
 #include "replica/sync_group.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "replica/partition.h"
@@ -44,9 +45,35 @@ void SyncGroup::submit(size_t index) {
   dir.dirty.clear();
   drop_twins(job.files);
   dir.in_flight = true;
+  const bool unwritten = std::ranges::any_of(job.appended, &io::Appended::unwritten);
+  if (unwritten) {
+    job.written = dir.written;
+    job.job = ++dir.jobs;
+  }
   dirs_.sync_queue(index).submit(
       std::move(job), loop_,
       [this, index](const Result<io::Synced>& result) { completed(index, result); });
+  if (unwritten) write_out(dir);  // while the device works
+}
+
+void SyncGroup::write_out(Dir& dir) {
+  for (Taken& taken : dir.syncing) {
+    if (taken.ticket.appended && taken.partition != nullptr) taken.partition->write_out();
+  }
+  dir.written->store(dir.jobs);
+  dir.written->notify_one();
+}
+
+/// What was unwritten when its round came: by now it is in the files, which are to be synced.
+void SyncGroup::sync_refused(std::vector<Taken>& done) {
+  for (Taken& taken : done) {
+    if (!taken.ticket.appended || !taken.ticket.appended->unwritten) continue;
+    Partition* partition = std::exchange(taken.partition, nullptr);
+    if (partition == nullptr || partition->offline()) continue;
+    partition->write_out();
+    partition->log_->refused(taken.ticket);
+    mark(*partition);
+  }
 }
 
 void SyncGroup::completed(size_t index, const Result<io::Synced>& result) {
@@ -62,6 +89,10 @@ void SyncGroup::completed(size_t index, const Result<io::Synced>& result) {
     dirs_.fail(index, result.error());
   } else {
     dir.flushed = std::max(dir.flushed, result->flushed);
+    if (std::ranges::any_of(done, [](const Taken& t) { return t.ticket.appended.has_value(); })) {
+      dir.ahead = result->lap > 0;
+    }
+    if (result->refused) sync_refused(done);
     submit(index);  // before anybody is woken: the device should not wait for us
     for (Taken& taken : done) {
       if (taken.partition == nullptr || taken.partition->offline()) continue;

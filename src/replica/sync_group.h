@@ -3,6 +3,7 @@
 // something is dirty, and never more than one of this loop per directory.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -25,6 +26,9 @@ class SyncGroup {
 
   /// The partition has bytes that want to be durable. Submitted by `submit`.
   void mark(Partition& partition);
+  /// The directory's write-ahead file takes what is appended: who answers after the sync need not
+  /// write to the segment before it.
+  bool writes_ahead(size_t dir) const { return by_dir_[dir].ahead; }
   /// At the end of a turn.
   void submit();
   /// What the directory's write-ahead file holds is to get into the segments soon.
@@ -38,17 +42,22 @@ class SyncGroup {
 
  private:
   struct Taken {
-    Partition* partition;  // null: gone meanwhile
+    Partition* partition;  // null: gone meanwhile; or its sync was refused
     log::SyncTicket ticket;
   };
   struct Dir {
     std::vector<Partition*> dirty;
     std::vector<Taken> syncing;
     bool in_flight = false;
+    bool ahead = false;  // so it was with the last appends
     uint64_t flushed = 0;
+    io::WrittenCount written = std::make_shared<std::atomic<uint64_t>>(0);
+    uint64_t jobs = 0;
   };
 
   void submit(size_t index);
+  void write_out(Dir& dir);
+  void sync_refused(std::vector<Taken>& done);
   void completed(size_t index, const Result<io::Synced>& result);
   bool idle() const;
 

@@ -279,6 +279,30 @@ TEST_P(ConnectionTest, StopsReadingAtTheLimitOfBytesOfTheLoop) {
   EXPECT_TRUE(server.run_until([&] { return script_.started.size() == 3; }));
 }
 
+TEST_P(ConnectionTest, TheMemoryOfABurstGoesBackToTheSystemOnceItIsOver) {
+  TestServer& server = start();
+  auto& loop = dynamic_cast<sim::SimLoop&>(server.services().loop);
+  TestClient client = server.connect();
+  const auto burst = [&](int names) {
+    wire::ProduceRequest body = with_acks();
+    const std::string name(30'000, 'n');
+    for (int i = 0; i < names; i++) body.topic_data.add(client.arena()).name = name;
+    const int32_t id = client.send_request(body, 9);
+    answer(id);
+    EXPECT_EQ(client.receive_id(), id);
+  };
+  burst(100);
+  server.sim.run_for(Millis(3'000));
+  EXPECT_EQ(loop.releases(), 0);  // not worth it
+  for (int n = 1; n <= 2; n++) {
+    burst(400);
+    server.sim.run_for(Millis(900));
+    EXPECT_EQ(loop.releases(), n - 1);
+    server.sim.run_for(Millis(3'000));
+    EXPECT_EQ(loop.releases(), n);
+  }
+}
+
 TEST_P(ConnectionTest, AHalfFrameDoesNotKeepMemoryThatOthersWaitFor) {
   Limits limits;
   limits.loop_queued_bytes_max = 100'000;

@@ -8,6 +8,13 @@
 #include "server/server_metrics.h"
 
 namespace odradek::server {
+namespace {
+// About what a connection takes beside its frames.
+constexpr int64_t kConnectionBytes = 6 << 10;
+// A burst that is worth to be cleaned up after, and how long it has to be over.
+constexpr int64_t kBurstBytes = 8 << 20;
+constexpr Millis kReleaseAfter{1'000};
+}  // namespace
 
 RequestPool::~RequestPool() {
   while (free_) delete std::exchange(free_, free_->next_);
@@ -49,7 +56,10 @@ bool LineLimiter::allow(MonoNs now, uint64_t& suppressed) {
 LoopServer::LoopServer(Services& services, const Limits& limits, OnClosed on_closed)
     : services_(services), limits_(limits), on_closed_(std::move(on_closed)) {}
 
-LoopServer::~LoopServer() { ODRADEK_CHECK(connections_.empty()); }
+LoopServer::~LoopServer() {
+  ODRADEK_CHECK(connections_.empty());
+  loop().timers().cancel(release_timer_);
+}
 
 void LoopServer::add(const ListenerSpec& listener, std::unique_ptr<io::Socket> socket,
                      uint64_t id) {
@@ -59,6 +69,7 @@ void LoopServer::add(const ListenerSpec& listener, std::unique_ptr<io::Socket> s
   connections_.emplace(id, std::move(connection));
   services_.metrics.connections_accepted.add();
   services_.metrics.connections.set(connections_.size());
+  memory_taken();
   if (limits_.idle_max.value >= 0) check_at(loop().clock().now() + limits_.idle_max);
   c.start();
 }
@@ -87,6 +98,7 @@ void LoopServer::log_closed(const ConnectionInfo& info, std::string_view reason)
 void LoopServer::frame_taken(size_t bytes) {
   queued_bytes_ += static_cast<int64_t>(bytes);
   services_.metrics.queued_bytes.set(static_cast<uint64_t>(queued_bytes_));
+  memory_taken();
 }
 
 void LoopServer::frame_given_back(size_t bytes) {
@@ -94,6 +106,25 @@ void LoopServer::frame_given_back(size_t bytes) {
   ODRADEK_CHECK(queued_bytes_ >= 0);
   services_.metrics.queued_bytes.set(static_cast<uint64_t>(queued_bytes_));
   if (!waiting_.empty() && queued_bytes_ <= limits_.loop_queued_bytes_max / 2) wake_waiting();
+  memory_given_back();
+}
+
+int64_t LoopServer::held_bytes() const {
+  return queued_bytes_ + static_cast<int64_t>(connections_.size()) * kConnectionBytes;
+}
+
+/// The allocator keeps what a burst of connections or frames took, between what is still in use.
+void LoopServer::memory_given_back() {
+  const auto over = [this] {
+    return held_most_ >= kBurstBytes && held_bytes() <= held_most_ / 2 && !closing_;
+  };
+  if (!over() || release_timer_ != io::TimerId::kNone) return;
+  release_timer_ = loop().timers().start(kReleaseAfter, [this, over] {
+    release_timer_ = io::TimerId::kNone;
+    if (!over()) return;
+    held_most_ = held_bytes();
+    loop().release_memory();
+  });
 }
 
 void LoopServer::wait_for_memory(Connection& connection) {
@@ -143,6 +174,8 @@ void LoopServer::remove_finished() {
     on_closed_(node.mapped()->info().peer.host);
   }
   services_.metrics.connections.set(connections_.size());
+  memory_given_back();
+  if (closing_) loop().timers().cancel(std::exchange(release_timer_, io::TimerId::kNone));
   if (!connections_.empty()) return;
   loop().timers().cancel(std::exchange(sweep_timer_, io::TimerId::kNone));
   sweep_at_ = MonoNs(INT64_MAX);

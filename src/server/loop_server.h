@@ -1,6 +1,7 @@
 // LoopServer: the connections of one loop and what they share: pools, limits, metrics, deadlines.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -92,6 +93,9 @@ class LoopServer {
  private:
   void sweep();
   void remove_finished();
+  int64_t held_bytes() const;
+  void memory_taken() { held_most_ = std::max(held_most_, held_bytes()); }
+  void memory_given_back();
   void wake_waiting();
 
   Services& services_;
@@ -103,6 +107,8 @@ class LoopServer {
   std::vector<uint64_t> finished_;
   std::vector<uint64_t> waiting_;  // ids of connections that wait for memory, oldest first
   int64_t queued_bytes_ = 0;
+  int64_t held_most_ = 0;  // since memory was last released
+  io::TimerId release_timer_ = io::TimerId::kNone;
   LineLimiter lines_;
   MonoNs sweep_at_{INT64_MAX};
   io::TimerId sweep_timer_ = io::TimerId::kNone;

@@ -17,13 +17,8 @@
 #include "wire/record_batch.h"
 
 namespace odradek::sim {
-namespace {
-
 using wire::ErrorCode;
 
-constexpr Millis kRetryPause(20);
-
-/// Whether a client may try again; anything else that a node answers here is a failure of the node.
 bool may_retry(ClientWorld& world, const char* what, int16_t code) {
   const auto error = static_cast<ErrorCode>(code);
   if (wire::retriable(error) || world.trouble) return true;
@@ -31,9 +26,11 @@ bool may_retry(ClientWorld& world, const char* what, int16_t code) {
   return false;
 }
 
+namespace {
+
 Millis pause(ClientWorld& world) {
   Rng& rng = world.sim.rng();
-  return Millis(rng.one_in(10) ? rng.between(0, 200) : rng.between(0, 10));
+  return Millis(rng.one_in(10) ? rng.between(0, 200) : rng.between(0, world.pause_ms));
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -163,8 +160,6 @@ io::Task<void> deliver(Producer& p, const Batch& batch) {
 // ------------------------------------------------------------------------------------------------
 // consuming
 
-using Positions = std::map<History::Partition, int64_t>;
-
 /// The values of what was fetched from `from` on; moves the position behind them.
 void take_records(ClientWorld& world, const History::Partition& at, ByteView records,
                   int64_t& position, const std::function<void(int64_t, std::string)>& each) {
@@ -224,12 +219,15 @@ io::Task<void> find_starts(ClientWorld& world, WireClient& client, Positions& po
   }
 }
 
-struct Fetched {
-  bool ok = false;
-  std::map<History::Partition, int64_t> high_watermarks;
-};
+/// From the beginning on, where it is not known.
+void follow_all(const ClientWorld& world, Positions& positions) {
+  for (const KnownTopic& t : world.topics) {
+    for (int32_t i = 0; i < t.partitions; i++) positions.try_emplace({t.name, i}, 0);
+  }
+}
 
-/// One fetch of all partitions from their positions.
+}  // namespace
+
 io::Task<Fetched> fetch(
     ClientWorld& world, WireClient& client, Positions& positions,
     const std::function<void(const History::Partition&, int64_t, std::string)>& each) {
@@ -242,10 +240,13 @@ io::Task<Fetched> fetch(
   const std::vector<KnownTopic> topics = world.topics;
   std::map<History::Partition, int64_t> floors;
   for (const KnownTopic& t : topics) {
+    const auto first = positions.lower_bound({t.name, 0});
+    if (first == positions.end() || first->first.topic != t.name) continue;
     auto& topic = request.topics.add(arena);
     topic.topic = t.name;
     topic.topic_id = t.id;
     for (int32_t i = 0; i < t.partitions; i++) {
+      if (!positions.contains({t.name, i})) continue;
       auto& partition = topic.partitions.add(arena);
       partition.partition = i;
       partition.fetch_offset = positions[{t.name, i}];
@@ -307,6 +308,8 @@ io::Task<Fetched> fetch(
 // ------------------------------------------------------------------------------------------------
 // topics
 
+namespace {
+
 /// Settings of a new topic of that kind, from the seed.
 std::vector<std::pair<std::string, std::string>> settings_for(Rng& rng, TopicKind kind) {
   if (kind == TopicKind::kPlain || (kind == TopicKind::kDoomed && rng.one_in(2))) return {};
@@ -326,11 +329,11 @@ std::vector<std::pair<std::string, std::string>> settings_for(Rng& rng, TopicKin
   return settings;
 }
 
-io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string name) {
-  Rng& rng = world.sim.rng();
-  const auto partitions = static_cast<int32_t>(rng.between(1, 6));
-  const auto kind = static_cast<TopicKind>(rng.below(6));
-  const auto settings = settings_for(rng, kind);
+}  // namespace
+
+io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string name,
+                            int32_t partitions, TopicKind kind) {
+  const auto settings = settings_for(world.sim.rng(), kind);
   bool tried = false;
   while (!world.history.failure()) {
     Arena arena;
@@ -364,6 +367,8 @@ io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string 
     co_await world.loop.sleep(kRetryPause);
   }
 }
+
+namespace {
 
 /// DeleteRecords up to somewhere below the high watermark.
 io::Task<void> trim(ClientWorld& world, WireClient& client, const KnownTopic& topic) {
@@ -477,6 +482,7 @@ io::Task<void> run_consumer(ClientWorld& world) {
         world.history.observed(at, offset, value);
       };
   while (!world.stopping && !world.history.failure()) {
+    follow_all(world, positions);
     const Fetched fetched = co_await fetch(world, client, positions, each);
     co_await world.loop.sleep(fetched.ok ? pause(world) : kRetryPause);
   }
@@ -488,7 +494,9 @@ io::Task<void> run_administrator(ClientWorld& world, int count) {
   WireClient client(world.loop, world.broker);
   for (int created = 0; !world.stopping && !world.history.failure();) {
     if (created < count && (created == 0 || world.sim.rng().one_in(3))) {
-      co_await create_topic(world, client, fmt::format("topic{}", created++));
+      const auto partitions = static_cast<int32_t>(world.sim.rng().between(1, 6));
+      const auto kind = static_cast<TopicKind>(world.sim.rng().below(6));
+      co_await create_topic(world, client, fmt::format("topic{}", created++), partitions, kind);
     }
     co_await check_topics(world, client);
     co_await work_on_topics(world, client);
@@ -510,6 +518,7 @@ io::Task<void> read_everything(ClientWorld& world, bool& finished) {
   constexpr int kEmptyMax = 50;
   std::map<History::Partition, int> empty;
   for (bool all = false; !all && !world.history.failure();) {
+    follow_all(world, positions);
     const Positions before = positions;
     const Fetched fetched = co_await fetch(world, client, positions, each);
     all = fetched.ok;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "sim/history.h"
 #include "sim/rng.h"
 #include "sim/sim_io.h"
+#include "sim/wire_client.h"
 
 namespace odradek::sim {
 
@@ -42,11 +44,36 @@ struct ClientWorld {
   History history{};
   std::vector<KnownTopic> topics{};
   std::vector<std::string> gone{};  // topics whose deletion was acknowledged
+  int64_t pause_ms = 10;            // of producers, at most, most of the time
   bool trouble = false;             // the disk misbehaves: any error code is an answer
   bool stopping = false;            // producers and the administrator finish what they do and end
   int running = 0;                  // of those
   uint64_t next_value = 0;
 };
+
+// ---- parts that other clients are made of
+
+/// Whether a client may try again; anything else that a node answers here is a failure of the node.
+bool may_retry(ClientWorld& world, const char* what, int16_t code);
+inline constexpr Millis kRetryPause{20};
+
+/// Creates the topic, or finds out that it cannot be known whether it is there; in the first case
+/// it becomes a known topic.
+io::Task<void> create_topic(ClientWorld& world, WireClient& client, std::string name,
+                            int32_t partitions, TopicKind kind);
+
+/// Where a consumer stands.
+using Positions = std::map<History::Partition, int64_t>;
+struct Fetched {
+  bool ok = false;
+  std::map<History::Partition, int64_t> high_watermarks{};
+};
+/// One fetch of the partitions of `positions`, which move.
+io::Task<Fetched> fetch(
+    ClientWorld& world, WireClient& client, Positions& positions,
+    const std::function<void(const History::Partition&, int64_t, std::string)>& each);
+
+// ---- clients
 
 enum class ProducerKind { kIdempotent, kAcksAll, kAcksOne };
 

@@ -18,6 +18,9 @@ class SimLoop : public io::Loop, io::Clock, io::Timers, io::Net, io::Random {
   io::Random& random() override { return *this; }
   void post(io::Callback callback) override;
   void at_turn_end(io::Callback callback) override;
+  void release_memory() override { releases_++; }
+  /// How often it was called.
+  int releases() const { return releases_; }
 
   WallMs wall() const override;
   MonoNs now() const override;
@@ -46,6 +49,7 @@ class SimLoop : public io::Loop, io::Clock, io::Timers, io::Net, io::Random {
   std::vector<io::Callback> inbox_;
   std::vector<io::Callback> turn_end_;
   int64_t busy_until_ = 0;
+  int releases_ = 0;
   bool turn_scheduled_ = false;
   uint64_t next_timer_ = 1;
   std::unordered_map<uint64_t, io::Callback> timers_;

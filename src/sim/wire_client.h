@@ -48,6 +48,8 @@ class WireClient {
     if (auto r = reply.body.decode(reader, version); !r) co_return std::unexpected(r.error());
     co_return reply;
   }
+  /// The next call uses a new connection. Not while one is under way.
+  void disconnect() { socket_.reset(); }
 
  private:
   io::Task<Result<ByteBuffer>> exchange(ByteBuffer request);

@@ -158,7 +158,8 @@ class Decoder:
         if f.is_array:
             n = self.length('i')
             return None if n < 0 else [self.element(f) for _ in range(n)]
-        if f.struct and f.nullable and self.take(1) == b'\xff':
+        # Null is −1, or 0 where the field is tagged.
+        if f.struct and f.nullable and self.take(1) in (b'\xff', b'\0'):
             return None
         return self.element(f)
 

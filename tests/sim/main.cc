@@ -1,5 +1,6 @@
-// odradek_sim [--seed N] [--seeds M] [--jobs J] [--verbose]: runs the scenarios of src/sim for M
-// seeds from N on, J at a time.
+// odradek_sim [--scenario power-loss|groups] [--seed N] [--seeds M] [--jobs J] [--stop]
+// [--verbose]: runs a scenario of src/sim for M seeds from N on, J at a time; with --stop no more
+// once one has failed.
 //
 // Prints a line for each failing seed with its reason and the node's last log lines, and at the end
 // `passed, failed`. A failure replays with `--seed` and the seed that was printed.
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -15,18 +17,26 @@
 #include <string_view>
 #include <thread>
 
+#include "sim/scenarios/groups.h"
 #include "sim/scenarios/power_loss.h"
 
 namespace {
+
+using odradek::sim::Interruptions;
 
 // A node that lost its power is abandoned, not destroyed, so a seed leaks some MiB: few run in one
 // process.
 constexpr uint64_t kSeedsPerProcess = 25;
 
+enum class Scenario { kPowerLoss, kGroups };
+constexpr std::string_view kNames[] = {"power-loss", "groups"};
+
 struct Arguments {
+  Scenario scenario = Scenario::kPowerLoss;
   uint64_t seed = 1;
   uint64_t seeds = 20;
   uint64_t jobs = std::max(1u, std::thread::hardware_concurrency());
+  bool stop = false;
   bool verbose = false;
 };
 
@@ -35,6 +45,12 @@ bool parse(int argc, char** argv, Arguments& arguments) {
     const std::string_view name = argv[i];
     if (name == "--verbose") {
       arguments.verbose = true;
+    } else if (name == "--stop") {
+      arguments.stop = true;
+    } else if (i + 1 < argc && name == "--scenario") {
+      const auto at = std::ranges::find(kNames, std::string_view(argv[++i]));
+      if (at == std::end(kNames)) return false;
+      arguments.scenario = static_cast<Scenario>(at - std::begin(kNames));
     } else if (i + 1 < argc && (name == "--seed" || name == "--seeds" || name == "--jobs")) {
       const uint64_t value = std::strtoull(argv[++i], nullptr, 10);
       (name == "--seed"    ? arguments.seed
@@ -47,44 +63,86 @@ bool parse(int argc, char** argv, Arguments& arguments) {
   return arguments.jobs > 0;
 }
 
+/// What the scenarios count, in the order of their lines.
+enum Count {
+  kInterruptions,  // of the broker
+  kDiskTroubles,
+  kVirtualMs,
+  kAcked,
+  kRefused,  // ends over flipped bits
+  kMembers,
+  kCrashes,
+  kFenced,
+  kGenerations,
+  kCommits,
+  kRefusedCommits,
+  kReads,
+  kConsumed,
+  kCounts
+};
+
 /// What the seeds of one process came to; its bytes go through a pipe.
 struct Totals {
   uint64_t passed = 0, failed = 0;
-  uint64_t acked = 0, interruptions = 0, disk_troubles = 0, refused = 0;
-  int64_t virtual_ms = 0;
+  std::array<uint64_t, kCounts> counts{};
 
   void add(const Totals& more) {
     passed += more.passed;
     failed += more.failed;
-    acked += more.acked;
-    interruptions += more.interruptions;
-    disk_troubles += more.disk_troubles;
-    refused += more.refused;
-    virtual_ms += more.virtual_ms;
+    for (size_t i = 0; i < counts.size(); i++) counts[i] += more.counts[i];
+  }
+  void add(const Interruptions& i) {
+    counts[kInterruptions] += static_cast<uint64_t>(i.power_losses + i.kills + i.clean_stops);
+    counts[kDiskTroubles] += static_cast<uint64_t>(i.io_failures + i.full_disks);
   }
 };
 
-Totals run(uint64_t first, uint64_t count, bool verbose) {
+/// Prints why a seed has failed, if it has; and counts it.
+template <class Outcome>
+void judge(const Arguments& arguments, uint64_t seed, const Outcome& outcome, Totals& totals) {
+  totals.add(outcome.interruptions);
+  totals.counts[kVirtualMs] += static_cast<uint64_t>(outcome.virtual_ms);
+  (outcome.failure ? totals.failed : totals.passed)++;
+  if (!outcome.failure) return;
+  std::string text;
+  for (const std::string& line : outcome.log) text += fmt::format("  {}\n", line);
+  text += fmt::format(
+      "seed {}: {} (trace {:016x}); replay: odradek_sim --scenario {} --seed {} --seeds 1 "
+      "--verbose\n",
+      seed, *outcome.failure, outcome.trace_hash, kNames[static_cast<size_t>(arguments.scenario)],
+      seed);
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+void run_power_loss(const Arguments& arguments, uint64_t seed, Totals& totals) {
+  // Every fourth seed has bits that flip.
+  const auto outcome = odradek::sim::run_power_loss(
+      {.seed = seed, .rot = seed % 4 == 0, .verbose = arguments.verbose});
+  totals.counts[kAcked] += outcome.acked;
+  totals.counts[kRefused] += outcome.refused ? 1 : 0;
+  judge(arguments, seed, outcome, totals);
+}
+
+void run_groups(const Arguments& arguments, uint64_t seed, Totals& totals) {
+  const auto outcome = odradek::sim::run_groups({.seed = seed, .verbose = arguments.verbose});
+  totals.counts[kMembers] += outcome.members;
+  totals.counts[kCrashes] += outcome.crashes;
+  totals.counts[kFenced] += outcome.fenced;
+  totals.counts[kGenerations] += outcome.counts.generations;
+  totals.counts[kCommits] += outcome.counts.accepted;
+  totals.counts[kRefusedCommits] += outcome.counts.refused;
+  totals.counts[kReads] += outcome.counts.reads;
+  totals.counts[kConsumed] += outcome.counts.consumed;
+  judge(arguments, seed, outcome, totals);
+}
+
+Totals run(const Arguments& arguments, uint64_t first, uint64_t count) {
   Totals totals;
   for (uint64_t seed = first; seed < first + count; seed++) {
-    // Every fourth seed has bits that flip.
-    const auto outcome =
-        odradek::sim::run_power_loss({.seed = seed, .rot = seed % 4 == 0, .verbose = verbose});
-    totals.acked += outcome.acked;
-    totals.virtual_ms += outcome.virtual_ms;
-    totals.interruptions +=
-        static_cast<uint64_t>(outcome.power_losses + outcome.kills + outcome.clean_stops);
-    totals.disk_troubles += static_cast<uint64_t>(outcome.io_failures + outcome.full_disks);
-    totals.refused += outcome.refused ? 1 : 0;
-    (outcome.failure ? totals.failed : totals.passed)++;
-    if (!outcome.failure) continue;
-    std::string text;
-    for (const std::string& line : outcome.log) text += fmt::format("  {}\n", line);
-    text += fmt::format(
-        "seed {}: {} (trace {:016x}); replay: odradek_sim --seed {} --seeds 1 --verbose\n", seed,
-        *outcome.failure, outcome.trace_hash, seed);
-    std::fputs(text.c_str(), stdout);
-    std::fflush(stdout);
+    arguments.scenario == Scenario::kGroups ? run_groups(arguments, seed, totals)
+                                            : run_power_loss(arguments, seed, totals);
+    if (arguments.stop && totals.failed != 0) break;
   }
   return totals;
 }
@@ -96,14 +154,14 @@ struct Child {
   int result;  // the reading end of its pipe
 };
 
-std::pair<pid_t, Child> start(uint64_t first, uint64_t count, bool verbose) {
+std::pair<pid_t, Child> start(const Arguments& arguments, uint64_t first, uint64_t count) {
   int ends[2];
   if (::pipe(ends) != 0) std::abort();
   const pid_t pid = ::fork();
   if (pid < 0) std::abort();
   if (pid == 0) {
     ::close(ends[0]);
-    const Totals totals = run(first, count, verbose);
+    const Totals totals = run(arguments, first, count);
     const bool told = ::write(ends[1], &totals, sizeof totals) == sizeof totals;
     ::_exit(told ? 0 : 1);
   }
@@ -121,22 +179,15 @@ Totals collect(const Child& child) {
   return {.failed = child.count};
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  Arguments arguments;
-  if (!parse(argc, argv, arguments)) {
-    fmt::print(stderr, "usage: odradek_sim [--seed N] [--seeds M] [--jobs J] [--verbose]\n");
-    return 2;
-  }
-  const auto started = std::chrono::steady_clock::now();
+Totals run_all(const Arguments& arguments) {
   Totals all;
   std::map<pid_t, Child> children;
   uint64_t begun = 0;
-  while (begun < arguments.seeds || !children.empty()) {
-    while (begun < arguments.seeds && children.size() < arguments.jobs) {
+  const auto more = [&] { return begun < arguments.seeds && !(arguments.stop && all.failed != 0); };
+  while (more() || !children.empty()) {
+    while (more() && children.size() < arguments.jobs) {
       const uint64_t count = std::min(kSeedsPerProcess, arguments.seeds - begun);
-      children.insert(start(arguments.seed + begun, count, arguments.verbose));
+      children.insert(start(arguments, arguments.seed + begun, count));
       begun += count;
     }
     const pid_t ended = ::wait(nullptr);
@@ -149,12 +200,40 @@ int main(int argc, char** argv) {
       std::fflush(stdout);
     }
   }
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
+  return all;
+}
+
+void print(const Arguments& arguments, const Totals& all, double seconds) {
+  const auto& n = all.counts;
+  if (arguments.scenario == Scenario::kPowerLoss) {
+    fmt::print("{} records acknowledged, {} ends over flipped bits, ", n[kAcked], n[kRefused]);
+  } else {
+    fmt::print(
+        "{} members, {} of them crashed and {} fenced; {} generations; {} commits, {} more "
+        "refused; {} committed offsets read; {} records consumed; ",
+        n[kMembers], n[kCrashes], n[kFenced], n[kGenerations], n[kCommits], n[kRefusedCommits],
+        n[kReads], n[kConsumed]);
+  }
   fmt::print(
-      "{} records acknowledged, {} interruptions, {} failing or full disks, {} ends over "
-      "flipped bits, {:.0f} s of virtual time in {:.1f} s\n",
-      all.acked, all.interruptions, all.disk_troubles, all.refused,
-      static_cast<double>(all.virtual_ms) / 1e3, took.count());
-  fmt::print("{} passed, {} failed\n", all.passed, all.failed);
+      "{} interruptions, {} failing or full disks, {:.0f} s of virtual time in {:.1f} s\n"
+      "{} passed, {} failed\n",
+      n[kInterruptions], n[kDiskTroubles], static_cast<double>(n[kVirtualMs]) / 1e3, seconds,
+      all.passed, all.failed);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  if (!parse(argc, argv, arguments)) {
+    fmt::print(stderr,
+               "usage: odradek_sim [--scenario power-loss|groups] [--seed N] [--seeds M] "
+               "[--jobs J] [--stop] [--verbose]\n");
+    return 2;
+  }
+  const auto started = std::chrono::steady_clock::now();
+  const Totals all = run_all(arguments);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
+  print(arguments, all, took.count());
   return all.failed == 0 ? 0 : 1;
 }

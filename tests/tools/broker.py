@@ -73,9 +73,10 @@ def random_cluster_id():
 
 
 class Broker:
-    """One node that is broker and controller at once, its data in `directory` (a temporary one by default)."""
+    """One node that is broker and controller at once, its data in `directory` (a temporary one by default). Odradek has two
+    loops, so that requests meet partitions of both wherever the tests run; `loops=None`: as many as it takes by itself."""
 
-    def __init__(self, kind, port, directory=None, properties=(), heap=None, cluster_id=CLUSTER_ID, features=None):
+    def __init__(self, kind, port, directory=None, properties=(), heap=None, cluster_id=CLUSTER_ID, loops=2, features=None):
         assert kind in KINDS, kind
         self.kind, self.port, self.host = kind, port, '127.0.0.1'
         self.own_directory = directory is None
@@ -87,6 +88,7 @@ class Broker:
         self.cluster_id = cluster_id
         self.features = features or {}         # {name: level}, where a fresh cluster's is not wanted
         self.properties = dict(p.split('=', 1) for p in properties) if not isinstance(properties, dict) else properties
+        self.loops = loops
         self.process, self.started_at = None, 0.0
         # A run that is ended from outside must not leave its broker behind.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -120,6 +122,8 @@ class Broker:
             'share.coordinator.state.topic.min.isr': '1',
             'group.initial.rebalance.delay.ms': '0',
         }
+        if self.kind == 'odradek' and self.loops:
+            lines['odradek.loops'] = str(self.loops)
         lines.update(self.properties)
         with open(self.config, 'w', encoding='utf-8') as f:
             f.writelines(f'{k}={v}\n' for k, v in lines.items())

@@ -2,33 +2,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
 
 #include "app/cli.h"
-#include "wire/gen/consumer_protocol_assignment.h"
+#include "app/group_client.h"
 #include "wire/gen/delete_groups.h"
-#include "wire/gen/describe_groups.h"
-#include "wire/gen/find_coordinator.h"
 #include "wire/gen/list_groups.h"
-#include "wire/gen/list_offsets.h"
-#include "wire/gen/metadata.h"
 #include "wire/gen/offset_commit.h"
-#include "wire/gen/offset_fetch.h"
 
 namespace odradek::app {
 
 namespace {
 
-using Place = std::pair<std::string, int32_t>;  // topic, partition
-using Offsets = std::map<Place, int64_t>;
-
-constexpr int64_t kLatest = -1;
-constexpr int64_t kEarliest = -2;
-
 struct GroupOptions {
   std::vector<std::string> groups;
   std::vector<std::string> states;
+  bool lag = false;
   // reset
   std::vector<std::string> topics;
   std::string to;
@@ -39,154 +28,90 @@ struct GroupOptions {
 
 bool is(int16_t code, wire::ErrorCode error) { return code == wire::wire_value(error); }
 
-/// A connection to the broker that coordinates the group.
-Result<AdminClient> connect_to_coordinator(const Cli& cli, const std::string& group) {
-  auto client = AdminClient::connect(cli.bootstrap);
-  if (!client) return client;
-  Arena arena;
-  wire::FindCoordinatorRequest request;
-  request.coordinator_keys.add(arena, group);
-  auto answer =
-      client->call<wire::FindCoordinatorRequest, wire::FindCoordinatorResponse>(request, arena);
-  if (!answer) return std::unexpected(answer.error());
-  if (answer->coordinators.empty()) return fail(Errc::kUnsupported, "the broker is too old");
-  const auto& at = answer->coordinators[0];
-  if (at.error_code != 0) return fail(Errc::kIo, describe_error(at.error_code, at.error_message));
-  const std::string where = fmt::format("{}:{}", at.host, at.port);
-  return where == client->peer() ? std::move(client) : AdminClient::connect(where);
-}
-
-/// Offsets of a timestamp or of a kEarliest, kLatest; −1 where there is none.
-Result<Offsets> list_offsets(AdminClient& client, const Offsets& places, int64_t timestamp) {
-  Arena arena;
-  wire::ListOffsetsRequest request;
-  request.replica_id = -1;
-  request.timeout_ms = 30'000;
-  for (const auto& [place, unused] : places) {
-    if (request.topics.empty() || request.topics.back().name != place.first)
-      request.topics.add(arena).name = place.first;
-    auto& p = request.topics.back().partitions.add(arena);
-    p.partition_index = place.second;
-    p.timestamp = timestamp;
-  }
-  auto answer = client.call<wire::ListOffsetsRequest, wire::ListOffsetsResponse>(request, arena);
-  if (!answer) return std::unexpected(answer.error());
-  Offsets out;
-  for (const auto& t : answer->topics) {
-    for (const auto& p : t.partitions) {
-      if (p.error_code == 0) out[{std::string(t.name), p.partition_index}] = p.offset;
-    }
-  }
-  return out;
-}
-
-Result<Offsets> committed(AdminClient& client, const std::string& group) {
-  Arena arena;
-  wire::OffsetFetchRequest request;
-  // Version 9 still tells topics by name.
-  auto& g = request.groups.add(arena);
-  g.group_id = group;
-  g.topics = std::nullopt;
-  auto answer =
-      client.call_up_to<wire::OffsetFetchRequest, wire::OffsetFetchResponse>(request, 9, arena);
-  if (!answer) return std::unexpected(answer.error());
-  Offsets out;
-  for (const auto& told : answer->groups) {
-    if (told.error_code != 0) return fail(Errc::kIo, describe_error(told.error_code, {}));
-    for (const auto& t : told.topics) {
-      for (const auto& p : t.partitions)
-        out[{std::string(t.name), p.partition_index}] = p.committed_offset;
-    }
-  }
-  return out;
+/// Connects, or reports why not.
+std::optional<GroupClient> connect_groups(Cli& cli) {
+  auto client = GroupClient::connect(cli.bootstrap);
+  if (client) return std::move(*client);
+  report(cli, client.error().message, kNoBroker);
+  return std::nullopt;
 }
 
 // ---- list
 
-void list_groups(Cli& cli, const GroupOptions& options) {
-  auto client = connect_or_report(cli);
-  if (!client) return;
+struct Listed {
+  std::string id, type, state, protocol;
+  std::optional<GroupLag> lag{};
+};
+
+Result<std::vector<Listed>> all_groups(GroupClient& client, const GroupOptions& options) {
+  std::vector<Listed> out;
   Arena arena;
-  auto brokers = client->call<wire::MetadataRequest, wire::MetadataResponse>(
-      {.topics = Array<wire::MetadataRequest::MetadataRequestTopic>()}, arena);
-  if (!brokers) return report(cli, brokers.error().message);
   wire::ListGroupsRequest request;
   for (const auto& s : options.states) request.states_filter.add(arena, s);
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& b : brokers->brokers) {
-    auto at = AdminClient::connect(fmt::format("{}:{}", b.host, b.port));
-    if (!at) return report(cli, at.error().message);
-    auto answer = at->call<wire::ListGroupsRequest, wire::ListGroupsResponse>(request, arena);
-    if (!answer) return report(cli, answer.error().message);
-    if (answer->error_code != 0) return report(cli, describe_error(answer->error_code, {}));
+  for (const int32_t id : client.broker_ids()) {
+    auto at = client.broker(id);
+    if (!at) return std::unexpected(at.error());
+    auto answer = (*at)->call<wire::ListGroupsRequest, wire::ListGroupsResponse>(request, arena);
+    if (!answer) return std::unexpected(answer.error());
+    if (answer->error_code != 0) return fail(Errc::kIo, describe_error(answer->error_code, {}));
     for (const auto& g : answer->groups) {
-      rows.push_back({std::string(g.group_id), std::string(g.group_type),
-                      std::string(g.group_state), std::string(g.protocol_type)});
+      out.push_back({std::string(g.group_id), std::string(g.group_type), std::string(g.group_state),
+                     std::string(g.protocol_type)});
     }
   }
-  std::ranges::sort(rows);
-  if (!cli.json) return print_table({"GROUP", "TYPE", "STATE", "PROTOCOL"}, rows);
+  std::ranges::sort(out, {}, &Listed::id);
+  return out;
+}
+
+boost::json::object as_json(const Listed& g) {
+  boost::json::object o{
+      {"group", g.id}, {"type", g.type}, {"state", g.state}, {"protocol", g.protocol}};
+  if (g.lag) o["lag"] = g.lag->records;
+  if (g.lag && g.lag->behind_ms >= 0) o["behind_ms"] = g.lag->behind_ms;
+  return o;
+}
+
+void list_groups(Cli& cli, const GroupOptions& options) {
+  auto client = connect_groups(cli);
+  if (!client) return;
+  auto groups = all_groups(*client, options);
+  if (!groups) return report(cli, groups.error().message);
+  for (Listed& g : *groups) {
+    if (!options.lag) break;
+    auto rows = client->partitions({.id = g.id});
+    if (!rows) return report(cli, rows.error().message);
+    g.lag = lag_of(*rows);
+  }
   boost::json::array out;
-  for (const auto& r : rows)
-    out.push_back({{"group", r[0]}, {"type", r[1]}, {"state", r[2]}, {"protocol", r[3]}});
-  print_json(out);
+  std::vector<std::vector<std::string>> table;
+  for (const Listed& g : *groups) {
+    out.push_back(as_json(g));
+    table.push_back({g.id, g.type, g.state, g.protocol});
+    if (!g.lag) continue;
+    table.back().push_back(std::to_string(g.lag->records));
+    table.back().push_back(duration(g.lag->behind_ms));
+  }
+  if (cli.json) return print_json(out);
+  std::vector<std::string> head{"GROUP", "TYPE", "STATE", "PROTOCOL"};
+  if (options.lag) head.insert(head.end(), {"LAG", "BEHIND"});
+  print_table(head, table);
 }
 
 // ---- describe
 
-using Described = wire::DescribeGroupsResponse::DescribedGroup;
-
-/// What a member of a consumer group has been assigned.
-std::vector<Place> assigned(ByteView bytes) {
-  Arena arena;
-  wire::Reader reader(bytes, arena);
-  const int16_t version = std::min<int16_t>(reader.int16(), 3);
-  wire::ConsumerProtocolAssignment assignment;
-  std::vector<Place> out;
-  if (!reader.ok() || version < 0 || !assignment.decode(reader, version)) return out;
-  for (const auto& t : assignment.assigned_partitions) {
-    for (const int32_t p : t.partitions) out.emplace_back(t.topic, p);
-  }
-  return out;
-}
-
-struct Row {
-  int64_t committed = -1;
-  int64_t end = -1;
-  std::string member{};
-  /// −1: not known.
-  int64_t lag() const {
-    return committed < 0 || end < 0 ? -1 : std::max<int64_t>(end - committed, 0);
-  }
-};
-
-/// Every partition that has a committed offset or a member.
-Result<std::map<Place, Row>> partitions_of(AdminClient& client, const Described& group) {
-  auto offsets = committed(client, std::string(group.group_id));
-  if (!offsets) return std::unexpected(offsets.error());
-  std::map<Place, Row> rows;
-  for (const auto& [place, offset] : *offsets) rows[place].committed = offset;
-  for (const auto& m : group.members) {
-    if (group.protocol_type != "consumer") break;
-    for (const Place& place : assigned(m.member_assignment))
-      rows[place].member = std::string(m.group_instance_id.value_or(m.member_id));
-  }
-  Offsets places;
-  for (const auto& [place, row] : rows) places[place] = 0;
-  auto ends = list_offsets(client, places, kLatest);
-  if (!ends) return std::unexpected(ends.error());
-  for (const auto& [place, end] : *ends) rows[place].end = end;
-  return rows;
-}
-
 std::string number(int64_t n) { return n < 0 ? "-" : std::to_string(n); }
 
-boost::json::object as_json(const Described& group, const std::map<Place, Row>& rows) {
+/// Age of what waits in a partition; 0 if nothing does, −1: not known.
+int64_t behind_ms(const GroupPartition& row) {
+  if (row.lag() == 0) return 0;
+  return row.waiting_since < 0 ? -1 : std::max<int64_t>(now_ms() - row.waiting_since, 0);
+}
+
+boost::json::object as_json(const GroupView& group, const GroupPartitions& rows) {
   boost::json::array members, partitions;
-  for (const auto& m : group.members) {
-    boost::json::object o{
-        {"member", m.member_id}, {"client", m.client_id}, {"host", m.client_host}};
-    if (m.group_instance_id) o["instance"] = *m.group_instance_id;
+  for (const GroupMember& m : group.members) {
+    boost::json::object o{{"member", m.id}, {"client", m.client}, {"host", m.host}};
+    if (m.instance) o["instance"] = *m.instance;
     members.push_back(std::move(o));
   }
   for (const auto& [place, row] : rows) {
@@ -194,66 +119,58 @@ boost::json::object as_json(const Described& group, const std::map<Place, Row>& 
     if (row.committed >= 0) o["committed"] = row.committed;
     if (row.end >= 0) o["end"] = row.end;
     if (row.lag() >= 0) o["lag"] = row.lag();
+    if (behind_ms(row) >= 0) o["behind_ms"] = behind_ms(row);
     if (!row.member.empty()) o["member"] = row.member;
     partitions.push_back(std::move(o));
   }
-  return {{"group", group.group_id},
-          {"state", group.group_state},
-          {"protocol", group.protocol_data},
+  return {{"group", group.id},
+          {"type", group.type},
+          {"state", group.state},
+          {"protocol", group.protocol},
           {"members", std::move(members)},
           {"partitions", std::move(partitions)}};
 }
 
-void print_group(const Described& group, const std::map<Place, Row>& rows) {
-  int64_t lag = 0;
-  size_t unknown = 0;
-  for (const auto& [place, row] : rows) {
-    lag += std::max<int64_t>(row.lag(), 0);
-    unknown += row.lag() < 0 ? 1 : 0;
-  }
-  fmt::print("group {}: {}, {} members, lag {}{}{}\n", group.group_id, group.group_state,
-             group.members.size(), lag,
-             unknown == 0 ? "" : fmt::format(" and {} partitions without an offset", unknown),
-             group.protocol_data.empty() ? "" : fmt::format(", protocol {}", group.protocol_data));
+void print_group(const GroupView& group, const GroupPartitions& rows) {
+  const GroupLag total = lag_of(rows);
+  fmt::print(
+      "group {}: {}, {} members, lag {}{}{}{}\n", group.id, group.state, group.members.size(),
+      total.records, total.behind_ms > 0 ? ", " + duration(total.behind_ms) + " behind" : "",
+      total.unknown == 0 ? "" : fmt::format(" and {} partitions without an offset", total.unknown),
+      group.protocol.empty() ? "" : fmt::format(", protocol {}", group.protocol));
   std::vector<std::vector<std::string>> table;
-  for (const auto& m : group.members) {
-    table.push_back({std::string(m.group_instance_id.value_or(m.member_id)),
-                     std::string(m.client_id), std::string(m.client_host),
-                     std::to_string(assigned(m.member_assignment).size())});
-  }
+  for (const GroupMember& m : group.members)
+    table.push_back({m.name(), m.client, m.host, std::to_string(m.assigned.size())});
   if (!table.empty()) print_table({"MEMBER", "CLIENT", "HOST", "PARTITIONS"}, table);
   table.clear();
   for (const auto& [place, row] : rows) {
     table.push_back({place.first, std::to_string(place.second), number(row.committed),
-                     number(row.end), number(row.lag()), row.member.empty() ? "-" : row.member});
+                     number(row.end), number(row.lag()), duration(behind_ms(row)),
+                     row.member.empty() ? "-" : row.member});
   }
   if (!table.empty())
-    print_table({"TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"}, table);
+    print_table({"TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "BEHIND", "MEMBER"}, table);
 }
 
 void describe_groups(Cli& cli, const GroupOptions& options) {
+  auto client = connect_groups(cli);
+  if (!client) return;
   boost::json::array out;
   for (const std::string& name : options.groups) {
-    auto client = connect_to_coordinator(cli, name);
-    if (!client) return report(cli, client.error().message);
-    Arena arena;
-    wire::DescribeGroupsRequest request;
-    request.groups.add(arena, name);
-    auto answer =
-        client->call<wire::DescribeGroupsRequest, wire::DescribeGroupsResponse>(request, arena);
-    if (!answer) return report(cli, answer.error().message);
-    for (const auto& g : answer->groups) {
-      if (g.error_code != 0 || g.group_state == "Dead") {
-        report(cli, fmt::format("group {}: there is none", name));
-        continue;
-      }
-      auto rows = partitions_of(*client, g);
-      if (!rows) return report(cli, rows.error().message);
-      if (cli.json) {
-        out.push_back(as_json(g, *rows));
-      } else {
-        print_group(g, *rows);
-      }
+    auto group = client->describe(name);
+    if (!group) return report(cli, group.error().message);
+    if (group->error != 0)
+      return report(cli, fmt::format("group {}: {}", name, describe_error(group->error, {})));
+    if (!group->exists()) {
+      report(cli, fmt::format("group {}: there is none", name));
+      continue;
+    }
+    auto rows = client->partitions(*group);
+    if (!rows) return report(cli, rows.error().message);
+    if (cli.json) {
+      out.push_back(as_json(*group, *rows));
+    } else {
+      print_group(*group, *rows);
     }
   }
   if (cli.json) print_json(out);
@@ -262,7 +179,7 @@ void describe_groups(Cli& cli, const GroupOptions& options) {
 // ---- reset
 
 /// Partitions of `topic` or `topic:0,3`.
-Result<void> add_topic_partitions(AdminClient& client, const std::string& text, Offsets& places) {
+Result<void> add_topic_partitions(GroupClient& client, const std::string& text, Offsets& places) {
   const size_t colon = text.rfind(':');
   const std::string topic = text.substr(0, colon);
   if (colon != std::string::npos) {
@@ -272,31 +189,23 @@ Result<void> add_topic_partitions(AdminClient& client, const std::string& text, 
     }
     return {};
   }
-  Arena arena;
-  wire::MetadataRequest request;
-  request.allow_auto_topic_creation = false;
-  request.topics.emplace().add(arena).name = topic;
-  auto answer = client.call<wire::MetadataRequest, wire::MetadataResponse>(request, arena);
-  if (!answer) return std::unexpected(answer.error());
-  for (const auto& t : answer->topics) {
-    if (t.error_code != 0)
-      return fail(Errc::kNotFound,
-                  fmt::format("topic {}: {}", topic, describe_error(t.error_code, {})));
-    for (const auto& p : t.partitions) places[{topic, p.partition_index}] = 0;
-  }
+  auto known = client.topics({topic});
+  if (!known) return std::unexpected(known.error());
+  if (known->empty()) return fail(Errc::kNotFound, fmt::format("topic {}: there is none", topic));
+  for (const int32_t p : known->begin()->second) places[{topic, p}] = 0;
   return {};
 }
 
 /// Where the group is to go on, within what the partitions have.
-Result<Offsets> targets(AdminClient& client, const GroupOptions& options, const Offsets& places,
+Result<Offsets> targets(GroupClient& client, const GroupOptions& options, const Offsets& places,
                         const Offsets& now) {
-  auto first = list_offsets(client, places, kEarliest);
-  auto end = list_offsets(client, places, kLatest);
+  auto first = client.list_offsets(places, kEarliest);
+  auto end = client.list_offsets(places, kLatest);
   if (!first) return first;
   if (!end) return end;
   Offsets out;
   if (options.time) {
-    auto found = list_offsets(client, places, *options.time);
+    auto found = client.list_offsets(places, *options.time);
     if (!found) return found;
     out = std::move(*found);
   }
@@ -350,9 +259,9 @@ void reset_offsets(Cli& cli, const GroupOptions& options) {
   if ((!options.to.empty()) + options.time.has_value() + options.shift.has_value() != 1)
     return report(cli, "reset takes one of --to, --time and --shift");
   const std::string& group = options.groups.front();
-  auto client = connect_to_coordinator(cli, group);
-  if (!client) return report(cli, client.error().message);
-  auto now = committed(*client, group);
+  auto client = connect_groups(cli);
+  if (!client) return;
+  auto now = client->committed(group);
   if (!now) return report(cli, now.error().message);
   Offsets places = options.topics.empty() ? *now : Offsets();
   for (const std::string& text : options.topics) {
@@ -364,7 +273,9 @@ void reset_offsets(Cli& cli, const GroupOptions& options) {
   auto to = targets(*client, options, places, *now);
   if (!to) return report(cli, to.error().message);
   if (!options.dry_run) {
-    if (auto r = commit(*client, group, *to); !r) return report(cli, r.error().message);
+    auto coordinator = client->coordinator(group);
+    if (!coordinator) return report(cli, coordinator.error().message);
+    if (auto r = commit(**coordinator, group, *to); !r) return report(cli, r.error().message);
   }
   std::vector<std::vector<std::string>> rows;
   boost::json::array out;
@@ -382,14 +293,16 @@ void reset_offsets(Cli& cli, const GroupOptions& options) {
 // ---- delete
 
 void delete_groups(Cli& cli, const GroupOptions& options) {
+  auto client = connect_groups(cli);
+  if (!client) return;
   for (const std::string& name : options.groups) {
-    auto client = connect_to_coordinator(cli, name);
-    if (!client) return report(cli, client.error().message);
+    auto coordinator = client->coordinator(name);
+    if (!coordinator) return report(cli, coordinator.error().message);
     Arena arena;
     wire::DeleteGroupsRequest request;
     request.groups_names.add(arena, name);
     auto answer =
-        client->call<wire::DeleteGroupsRequest, wire::DeleteGroupsResponse>(request, arena);
+        (*coordinator)->call<wire::DeleteGroupsRequest, wire::DeleteGroupsResponse>(request, arena);
     if (!answer) return report(cli, answer.error().message);
     for (const auto& r : answer->results) {
       if (r.error_code == 0 && !cli.json) fmt::print("Deleted group {}\n", r.group_id);
@@ -414,6 +327,7 @@ void add_group(CLI::App& program, Cli& cli) {
   };
   auto [list, list_options] = add("list", "List groups", list_groups);
   list->add_option("--state", list_options->states, "only groups in these states");
+  list->add_flag("--lag", list_options->lag, "show how far each is behind");
   auto [describe, describe_options] =
       add("describe", "Show members, offsets and lag", describe_groups);
   describe->add_option("group", describe_options->groups, "groups")->required();

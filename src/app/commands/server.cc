@@ -33,10 +33,12 @@ Level level_of(const std::string& name) {
   return Level::kInfo;
 }
 
+/// Half of the cores, by default: the other half is for the kernel's work on sockets and pages,
+/// syncs and cleaning; and each loop more makes more requests go to two (docs/design.md, Loops).
 int loop_count(const metadata::BrokerConfig& config) {
   const int asked = config.int32(kOdradekLoops);
   if (asked > 0) return asked;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return static_cast<int>(std::max(1U, (std::thread::hardware_concurrency() + 1) / 2));
 }
 
 /// What a user sees when the node serves: where, with which durability, what to try.

@@ -1,5 +1,6 @@
 #include "io/linux/linux_loop.h"
 
+#include <malloc.h>
 #include <sys/random.h>
 
 #include <boost/asio/post.hpp>
@@ -37,7 +38,8 @@ LinuxLoop::LinuxLoop(int index, const LinuxOptions& options, LinuxCounters& coun
 LinuxLoop::~LinuxLoop() {
   // What never ran is destroyed while the loop is whole: it may own sockets and cancel timers.
   auto posts = std::move(posts_);
-  auto ending = std::move(turn_end_);
+  auto at_end = std::move(turn_end_);
+  auto ending = std::move(ending_);
   auto timers = std::move(timers_);
   posts_.clear();
   turn_end_.clear();
@@ -83,12 +85,14 @@ void LinuxLoop::at_turn_end(Callback callback) {
 
 void LinuxLoop::end_turn() {
   while (!turn_end_.empty()) {
-    std::vector<Callback> ending = std::move(turn_end_);
-    turn_end_.clear();
-    for (Callback& callback : ending) callback();
+    ending_.swap(turn_end_);
+    for (Callback& callback : ending_) callback();
+    ending_.clear();
   }
   turn_open_ = false;
 }
+
+void LinuxLoop::release_memory() { ::malloc_trim(0); }
 
 // ------------------------------------------------------------------------------------------------
 // clock and random

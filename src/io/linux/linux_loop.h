@@ -33,6 +33,7 @@ class LinuxLoop : public Loop, Clock, Timers, Net, Random {
   Random& random() override { return *this; }
   void post(Callback callback) override;
   void at_turn_end(Callback callback) override;
+  void release_memory() override;
 
   WallMs wall() const override;
   MonoNs now() const override;
@@ -82,6 +83,7 @@ class LinuxLoop : public Loop, Clock, Timers, Net, Random {
 
   bool turn_open_ = false;
   std::vector<Callback> turn_end_;
+  std::vector<Callback> ending_;  // what was in it when the turn ended; both keep their memory
   mutable std::optional<MonoNs> now_;
   mutable std::optional<WallMs> wall_;
 

@@ -7,6 +7,7 @@
 #include "io/linux/linux_io.h"
 #include "io/linux/sync_choice.h"
 #include "io/linux/workers.h"
+#include "io/sync_round.h"
 
 namespace odradek::io {
 namespace {
@@ -115,6 +116,7 @@ class CountedAhead : public WriteAhead {
   Result<uint64_t> write(const std::vector<Appended>& round) override {
     if (full) return fail(Errc::kNoSpace, "full");
     for (const Appended& each : round) files.push_back(each.file);
+    rounds++;
     return lap;
   }
   void next_lap() override { lap++; }
@@ -131,6 +133,7 @@ class CountedAhead : public WriteAhead {
     return {};
   }
   int begun = 0;
+  std::atomic<int> rounds = 0;
   bool full = false;
   bool flushing = false;
   uint64_t lap = 1;
@@ -171,6 +174,54 @@ TEST_F(AheadQueueTest, AppendedBytesGoAheadOnceItHasBegun) {
   ahead_->full = true;
   EXPECT_EQ(run({}, {file_}).lap, 0U);
   EXPECT_EQ(file_->syncs, 3);
+}
+
+TEST_F(AheadQueueTest, ARoundWaitsForTheBytesOfTheOneBefore) {
+  run({}, {}, AheadOrder::kBegin);
+  const auto written = std::make_shared<std::atomic<uint64_t>>(0);
+  LinuxIo io({});
+  int done = 0;
+  const auto submit = [&](SyncJob job) {
+    queue_.submit(std::move(job), io.loop(0), [&](const Result<Synced>& r) {
+      EXPECT_TRUE(r);
+      if (++done == 2) io.stop();
+    });
+  };
+  SyncJob job;
+  job.appended.push_back({.file = file_, .from = 0, .to = 1, .carried = true, .unwritten = true});
+  job.bytes = {7};
+  job.written = written;
+  job.job = 1;
+  submit(std::move(job));
+  while (ahead_->rounds.load() == 0) ::usleep(1'000);
+  submit({.files = {file_}});
+  ::usleep(20'000);
+  EXPECT_EQ(file_->syncs, 0);
+  written->store(1);
+  written->notify_one();
+  io.run();
+  EXPECT_EQ(file_->syncs, 1);
+}
+
+TEST_F(AheadQueueTest, WhatIsUnwrittenIsRefusedWhereItCannotGoAhead) {
+  SyncJob job;
+  job.appended.push_back({.file = file_, .from = 0, .to = 1, .carried = true, .unwritten = true});
+  job.bytes = {7};
+  SyncRound none(nullptr);
+  none.add(job);
+  none.begin();
+  EXPECT_TRUE(none.files().empty());
+  EXPECT_TRUE(none.finish({})->refused);
+  // A file that has no room left.
+  ahead_->begun = 1;
+  ahead_->full = true;
+  job.appended.push_back({.file = file_, .from = 0, .to = 1, .carried = true, .unwritten = true});
+  job.bytes = {7};
+  SyncRound full(ahead_.get());
+  full.add(job);
+  full.begin();
+  EXPECT_TRUE(full.finish({})->refused);
+  EXPECT_EQ(file_->syncs, 0);
 }
 
 TEST_F(AheadQueueTest, ALapThatIsOverIsSyncedBesideAndTold) {

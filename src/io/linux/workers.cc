@@ -67,8 +67,12 @@ void LinuxSyncQueue::run() {
     const auto flushed = std::exchange(flushed_, std::nullopt);
     lock.unlock();
     if (flushed) ahead_->flushed(*flushed);
+    await_written();
     SyncRound round(ahead_.get());
-    for (Job& job : jobs) round.add(job.wanted);
+    for (Job& job : jobs) {
+      if (job.wanted.written) unwritten_.emplace_back(job.wanted.written, job.wanted.job);
+      round.add(job.wanted);
+    }
     round.begin();
     const Result<Synced> result = round.finish(sync_files(round.files()));
     std::map<Loop*, std::vector<Done>> answers;
@@ -81,6 +85,15 @@ void LinuxSyncQueue::run() {
     if (ahead_ != nullptr) flush_lap();
     lock.lock();
   }
+}
+
+/// A lap must not count as flushed, nor be forgotten, while bytes of it are in no file: those of
+/// the round before this one were to be written while it ran.
+void LinuxSyncQueue::await_written() {
+  for (const auto& [count, job] : unwritten_) {
+    for (uint64_t seen = count->load(); seen < job; seen = count->load()) count->wait(seen);
+  }
+  unwritten_.clear();
 }
 
 Result<void> LinuxSyncQueue::sync_files(const std::vector<std::shared_ptr<File>>& list) {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "io/io.h"
@@ -61,6 +62,7 @@ class LinuxSyncQueue : public SyncQueue {
   Result<void> sync_files(const std::vector<std::shared_ptr<File>>& files);
   static Result<void> sync_each(const Files& files);
   Result<void> sync_whole(const Files& files) const;
+  void await_written();
   void flush_lap();
 
   const std::string name_;
@@ -73,6 +75,7 @@ class LinuxSyncQueue : public SyncQueue {
   std::mutex mutex_;
   std::condition_variable ready_;
   std::vector<Job> jobs_;
+  std::vector<std::pair<WrittenCount, uint64_t>> unwritten_;  // jobs of the last round
   std::optional<Result<void>> flushed_;  // what became of the lap that was being flushed
   bool stopping_ = false;
   std::thread thread_;

@@ -70,8 +70,10 @@ inline std::unique_ptr<Log> open_or_die(LogOptions options) {
 
 /// Appends as leader of `epoch`; the result of a successful disk.
 inline AppendResult append(Log& log, ByteBuffer batch, int32_t epoch = 0,
-                           AppendOrigin origin = AppendOrigin::kClient, int64_t now = 1000) {
-  auto r = log.append_as_leader(MutableBytes(batch), LeaderEpoch(epoch), origin, WallMs(now));
+                           AppendOrigin origin = AppendOrigin::kClient, int64_t now = 1000,
+                           WriteWhen when = WriteWhen::kNow) {
+  auto r =
+      log.append_as_leader(MutableBytes(batch), LeaderEpoch(epoch), origin, WallMs(now), {}, when);
   if (!r) {
     ADD_FAILURE() << r.error().message;
     return {};

@@ -32,6 +32,13 @@ TEST(ClassicGroups, ANewMemberIsGivenItsId) {
   EXPECT_EQ(groups.send<JoinAnswer>(join_of("nobody", "m")).error, ErrorCode::kUnknownMemberId);
 }
 
+TEST(ClassicGroups, AnIdThatWasHandedOutIsNoStaticMembers) {
+  TestGroups groups;
+  Join join = join_of("g", groups.send<JoinAnswer>(join_of("g")).member);
+  join.instance = "i";
+  EXPECT_EQ(groups.send<JoinAnswer>(join), JoinAnswer{.error = ErrorCode::kUnknownServerError});
+}
+
 TEST(ClassicGroups, TheFirstRebalanceWaitsForOthers) {
   TestGroups groups;
   TestMember a = enter(groups, "g");

@@ -120,8 +120,8 @@ Response join_known(ClassicEdit& edit, const Join& join) {
   if (!supports(group, join.protocol_type, join.protocols))
     return refuse(ErrorCode::kInconsistentGroupProtocol);
   if (group.pending.contains(join.member)) {
-    // Only dynamic members are handed out ids.
-    if (join.instance) return refuse(ErrorCode::kUnknownServerError);
+    // Only dynamic members are handed out ids. Apache trips over it, so its answer is nobody's.
+    if (join.instance) return JoinAnswer{.error = ErrorCode::kUnknownServerError};
     return add_member(edit, join, join.member);
   }
   const ErrorCode error = check_member(group, join.member, join.instance);

@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "sim/broker.h"
+
 namespace odradek::sim {
 
 struct ScenarioOptions {
@@ -35,11 +37,7 @@ struct ScenarioOutcome {
   uint64_t trace_hash = 0;
   uint64_t acked = 0;
   uint64_t observed = 0;
-  int power_losses = 0;
-  int kills = 0;
-  int clean_stops = 0;
-  int io_failures = 0;
-  int full_disks = 0;
+  Interruptions interruptions;
   /// Flipped bits have shown themselves as an error (a directory went offline, or the node did not
   /// start); the run has ended there.
   bool refused = false;

@@ -27,7 +27,8 @@ TEST(PowerLoss, ClientsGetSomethingDone) {
   const ScenarioOutcome outcome = run_power_loss({.seed = 13});
   EXPECT_GT(outcome.acked, 100u);
   EXPECT_GT(outcome.observed, 100u);
-  EXPECT_GT(outcome.power_losses + outcome.kills + outcome.clean_stops, 2);
+  const Interruptions& i = outcome.interruptions;
+  EXPECT_GT(i.power_losses + i.kills + i.clean_stops, 2);
 }
 
 }  // namespace

@@ -1,0 +1,43 @@
+// Scenario: consumer groups whose members and broker fail.
+//
+// Assembles the real node on a simulated machine, with producers, and with groups of members on a
+// few other machines: dynamic and static ones, eager and cooperative, which come, leave, crash,
+// dawdle, change what they read and are cut off, while the broker is stopped, killed, loses its
+// power, or its disk fails, is full or slow. GroupHistory holds what the members were told against
+// the rules of groups, History what they read. In the end all faults cease: every partition that a
+// living group reads must be consumed and committed to its end in a bounded time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/broker.h"
+#include "sim/group_history.h"
+
+namespace odradek::sim {
+
+struct GroupsOptions {
+  uint64_t seed = 1;
+  bool verbose = false;  // the node's log lines to standard error, with virtual times
+};
+
+struct GroupsOutcome {
+  /// Nothing: all rules held.
+  std::optional<std::string> failure;
+  /// The node's last log lines, for a failure.
+  std::vector<std::string> log;
+  uint64_t trace_hash = 0;
+  GroupHistory::Counts counts;
+  uint64_t members = 0;
+  uint64_t crashes = 0;  // of members, and of machines with members
+  uint64_t fenced = 0;
+  Interruptions interruptions;
+  int64_t virtual_ms = 0;
+};
+
+/// Deterministic: the same seed gives the same outcome.
+GroupsOutcome run_groups(const GroupsOptions& options);
+
+}  // namespace odradek::sim

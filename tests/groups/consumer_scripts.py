@@ -1,0 +1,543 @@
+"""Scripts of the consumer protocol (ConsumerGroupHeartbeat), and of groups that go from one protocol to the other."""
+import time
+
+from members import assignment, subscription
+
+SCRIPTS = []
+
+
+def script(function):
+    SCRIPTS.append(function)
+    return function
+
+
+def with_policy(policy):
+    """A script for a broker of that group.consumer.migration.policy."""
+    def mark(function):
+        function.settings = {'group.consumer.migration.policy': policy}
+        return script(function)
+    return mark
+
+
+def describe(s, version=1):
+    s.ask('-', 'ConsumerGroupDescribe', version, {'GroupIds': [s.group]})
+
+
+# ---- coming and going
+
+@script
+def consumer_alone(s):
+    a = s.consumer('A')
+    a.join()
+    describe(s)
+    a.follow()
+    describe(s)
+    a.beat()                       # nothing new: nothing is told
+    a.full()                       # everything again: what it has is told again
+    a.commit()
+    a.leave()
+    a.beat()
+    describe(s)
+
+
+@script
+def consumer_of_version_0(s):
+    """The broker makes the id of who has none."""
+    a = s.consumer('A', member_id='', version=0)
+    s.name_id(a.join()['MemberId'], 'A')
+    a.follow()
+    describe(s, 0)
+    b = s.consumer('B', member_id='')
+    b.join()                       # version 1 has to bring one
+    a.leave()
+
+
+@script
+def consumers_share(s):
+    """What one has to give up goes to the other when it says that it has let go."""
+    a, b = s.consumer('A', topics=('t4',)), s.consumer('B', topics=('t4',))
+    a.join()
+    a.follow()
+    b.join()
+    b.beat()
+    describe(s)
+    a.beat()                       # is told to give up two
+    b.beat()
+    a.beat()                       # has not done so yet
+    describe(s)
+    a.follow()
+    b.beat()
+    b.follow()
+    a.beat()
+    describe(s)
+    b.leave()
+    a.beat()
+    a.follow()
+    describe(s)
+
+
+@script
+def three_consumers(s):
+    a, b, c = (s.consumer(n, topics=('t7',)) for n in 'ABC')
+    for m in (a, b, c):
+        m.join()
+    for _ in range(3):
+        for m in (a, b, c):
+            m.follow()
+    describe(s)
+    b.topics = ['t7', 't1']
+    b.full()
+    for _ in range(3):
+        for m in (a, c, b):
+            m.follow()
+    describe(s)
+    a.leave()
+    for _ in range(2):
+        for m in (c, b):
+            m.follow()
+    describe(s)
+
+
+@script
+def consumers_of_different_topics(s):
+    a, b = s.consumer('A', topics=('t4', 'other')), s.consumer('B', topics=('t4', 't1', 't3'))
+    a.join()
+    b.join()
+    for _ in range(3):
+        a.follow()
+        b.follow()
+    describe(s)
+    a.beat(SubscribedTopicNames=['other'])
+    b.follow()
+    a.follow()
+    b.follow()
+    describe(s)
+
+
+@script
+def range_assignor(s):
+    a, b = (s.consumer(n, topics=('t4', 't3'), assignor='range') for n in 'AB')
+    a.join()
+    b.join()
+    for _ in range(3):
+        a.follow()
+        b.follow()
+    describe(s)
+    a.beat(ServerAssignor='uniform')   # one of each: the preferred is that of most, then …
+    for _ in range(3):
+        a.follow()
+        b.follow()
+    describe(s)
+
+
+@script
+def nothing_to_read(s):
+    a = s.consumer('A', topics=())
+    a.join()
+    a.follow()
+    a.beat(SubscribedTopicNames=['nothing'])
+    a.beat(SubscribedTopicNames=['t1', 'nothing'])
+    a.follow()
+    a.beat(SubscribedTopicNames=[])
+    a.follow()
+    describe(s)
+    a.leave()
+
+
+@script
+def consumer_unsubscribes(s):
+    a, b = s.consumer('A', topics=('t3',)), s.consumer('B', topics=('t3',))
+    a.join()
+    b.join()
+    for _ in range(3):
+        a.follow()
+        b.follow()
+    a.beat(SubscribedTopicNames=[])
+    b.follow()
+    a.follow()
+    b.follow()
+    b.follow()
+    describe(s)
+
+
+# ---- epochs
+
+@script
+def wrong_epochs(s):
+    a = s.consumer('A')
+    a.beat()                       # epoch 0 without anything
+    a.beat(MemberEpoch=3)
+    a.leave()
+    a.join()
+    a.beat(MemberEpoch=99)
+    a.beat(MemberEpoch=-5)
+    a.beat(MemberId='made-up')
+    a.beat(MemberId='')
+    a.beat(MemberEpoch=a.epoch - 1)
+    a.beat()
+
+
+@script
+def an_answer_was_lost(s):
+    """The previous epoch is enough for who owns no more than it is given."""
+    a, b = s.consumer('A', topics=('t4',)), s.consumer('B', topics=('t4',))
+    a.join()
+    a.follow()
+    b.join()
+    a.follow()
+    a.follow()
+    epoch = a.epoch
+    a.beat(MemberEpoch=epoch - 1)
+    a.beat(MemberEpoch=epoch - 1, TopicPartitions=a.owns())
+    a.beat(MemberEpoch=epoch - 1, TopicPartitions=[{'TopicId': s.world.ids['t4'], 'Partitions': [0, 1, 2, 3]}])
+    a.beat(MemberEpoch=epoch - 2, TopicPartitions=[])
+    describe(s)
+
+
+@script
+def consumer_joins_twice(s):
+    a = s.consumer('A')
+    a.join()
+    a.follow()
+    a.join()                       # with epoch 0: from the beginning
+    a.follow()
+    describe(s)
+
+
+@script
+def consumer_owns_what_it_was_not_given(s):
+    a, b = s.consumer('A', topics=('t4',)), s.consumer('B', topics=('t4',))
+    a.join()
+    a.follow()
+    b.join(TopicPartitions=[{'TopicId': s.world.ids['t4'], 'Partitions': [0]}])
+    b.join()
+    b.beat(TopicPartitions=[{'TopicId': s.world.ids['t4'], 'Partitions': [0, 1, 2, 3]}])
+    describe(s)
+
+
+# ---- who crashes
+
+@script
+def consumer_crashes(s):
+    a, b = s.consumer('A'), s.consumer('B')
+    a.join()
+    b.join()
+    for _ in range(3):
+        a.follow()
+        b.follow()
+    for _ in range(5):             # the session is 4 s
+        time.sleep(1)
+        b.beat()
+    b.follow()
+    b.follow()
+    a.beat()
+    a.commit()
+    describe(s)
+
+
+@script
+def consumer_does_not_let_go(s):
+    """Who does not give up what it has to within its rebalance timeout is out."""
+    a, b = s.consumer('A', topics=('t4',), rebalance_ms=1000), s.consumer('B', topics=('t4',))
+    a.join()
+    a.follow()
+    b.join()
+    a.beat()
+    time.sleep(0.5)
+    a.beat()
+    time.sleep(1.2)
+    a.beat()
+    b.beat()
+    b.follow()
+    describe(s)
+
+
+# ---- static members
+
+@script
+def static_consumer_comes_back(s):
+    a, b = s.consumer('A', instance='a'), s.consumer('B', instance='b')
+    a.join()
+    b.join()
+    for _ in range(3):
+        a.follow()
+        b.follow()
+    a.leave(-2)
+    describe(s)
+    b.beat()
+    again = s.consumer('A2', instance='a')
+    again.join()
+    again.follow()
+    b.beat()
+    describe(s)
+    a.beat()
+    again.leave(-1)
+    b.follow()
+    describe(s)
+
+
+@script
+def static_consumer_is_replaced(s):
+    a = s.consumer('A', instance='a')
+    a.join()
+    a.follow()
+    other = s.consumer('O', instance='a')
+    other.join()                   # while the first is there
+    a.beat()
+    a.beat(InstanceId='unknown')
+    a.leave(-2)
+    other.join()
+    a.beat()
+    a.full()
+    a.commit()
+    a.leave(-1)
+    a.leave(-2)
+    describe(s)
+
+
+@script
+def static_consumer_stays_away(s):
+    a, b = s.consumer('A', instance='a'), s.consumer('B', instance='b')
+    a.join()
+    b.join()
+    for _ in range(2):
+        a.follow()
+        b.follow()
+    a.leave(-2)
+    for _ in range(5):
+        time.sleep(1)
+        b.beat()
+    b.follow()
+    describe(s)
+
+
+@script
+def dynamic_consumer_leaves_as_static(s):
+    a = s.consumer('A')
+    a.join()
+    a.leave(-2)
+    a.beat()
+    describe(s)
+
+
+# ---- what may not be
+
+@script
+def invalid_heartbeats(s):
+    a = s.consumer('A')
+    a.join(RebalanceTimeoutMs=-1)
+    a.join(RebalanceTimeoutMs=0)
+    a.join(SubscribedTopicNames=None)
+    a.join(TopicPartitions=None)
+    a.join(TopicPartitions=[{'TopicId': s.world.ids['t3'], 'Partitions': [0]}])
+    a.join(InstanceId='')
+    a.join(RackId='')
+    a.join(ServerAssignor='nonsense')
+    a.join(ServerAssignor='')
+    a.join(SubscribedTopicNames=[''])
+    a.beat(MemberEpoch=-2, InstanceId=None)
+    a.beat(MemberEpoch=-1, MemberId='')
+    group, s.group = s.group, ''
+    a.join()
+    s.group = '  '
+    a.join()
+    s.group = group
+    a.join()
+    a.beat(ServerAssignor='nonsense')
+    a.beat(SubscribedTopicRegex='(')
+    a.beat(RebalanceTimeoutMs=-7)
+    a.beat(InstanceId='later')
+    describe(s)
+
+
+@script
+def consumer_group_is_full(s):
+    for n in 'ABCDE':
+        s.consumer(n).join()
+    describe(s)
+
+
+@script
+def regular_expressions(s):
+    a = s.consumer('A', topics=None, regex='t[34]')
+    a.join()
+    for _ in range(20):            # topics are looked for beside the heartbeats
+        time.sleep(0.1)
+    a.beat()
+    a.follow()
+    describe(s)
+    b = s.consumer('B', topics=['other'], regex='')
+    b.join()
+    b.beat(SubscribedTopicRegex='oth.*|nothing')
+    time.sleep(1)
+    a.follow()
+    b.follow()
+    a.follow()
+    b.follow()
+    describe(s)
+    a.beat(SubscribedTopicRegex='')
+    a.beat(SubscribedTopicRegex=None, SubscribedTopicNames=['t1'])
+    a.follow()
+    b.follow()
+    describe(s)
+    a.beat(SubscribedTopicRegex='*')
+    a.beat(SubscribedTopicRegex='[')
+
+
+@script
+def consumer_commits(s):
+    a, b = s.consumer('A'), s.consumer('B')
+    a.commit()
+    a.join()
+    a.commit(version=8)
+    a.commit(version=9)
+    a.commit(GenerationIdOrMemberEpoch=0)
+    a.commit(GenerationIdOrMemberEpoch=99)
+    a.commit(version=8, GenerationIdOrMemberEpoch=99)
+    a.commit(MemberId='made-up')
+    a.commit(MemberId='', GenerationIdOrMemberEpoch=-1)
+    b.join()
+    a.commit()
+    a.follow()
+    a.commit(GenerationIdOrMemberEpoch=1)
+    fetch = {'GroupId': s.group, 'Topics': [{'Name': 't3', 'PartitionIndexes': [0, 1]}]}
+    for member, epoch in ((a.id, a.epoch), (a.id, 1), (a.id, 99), ('made-up', 1), ('', -1), (None, -1)):
+        s.ask('-', 'OffsetFetch', 9, {'Groups': [dict(fetch, MemberId=member, MemberEpoch=epoch)]})
+    s.ask('-', 'OffsetFetch', 7, dict(fetch))
+    s.ask('-', 'OffsetDelete', 0, {'GroupId': s.group, 'Topics': [
+        {'Name': t, 'Partitions': [{'PartitionIndex': 0}]} for t in ('t3', 't1')]})
+    s.ask('-', 'DeleteGroups', 2, {'GroupsNames': [s.group]})
+    a.leave()
+    b.leave()
+    s.ask('-', 'OffsetDelete', 0, {'GroupId': s.group, 'Topics': [{'Name': 't3', 'Partitions': [{'PartitionIndex': 0}]}]})
+    b.commit(MemberId='', GenerationIdOrMemberEpoch=-1)
+    s.ask('-', 'DeleteGroups', 2, {'GroupsNames': [s.group]})
+    describe(s)
+
+
+@script
+def tools_and_consumer_groups(s):
+    describe(s)
+    describe(s, 0)
+    s.ask('-', 'ConsumerGroupDescribe', 1, {'GroupIds': ['', s.group, s.group + '.none']})
+    a = s.consumer('A')
+    a.join()
+    s.ask('-', 'DescribeGroups', 6, {'Groups': [s.group]})
+    s.ask('-', 'DescribeGroups', 5, {'Groups': [s.group]})
+    for states, types in ([], []), (['Stable'], []), (['Reconciling'], []), ([], ['consumer']), ([], ['Consumer', 'classic']), \
+            ([], ['classic']), (['Assigning'], ['consumer']), (['stable'], ['CONSUMER']):
+        s.ask('-', 'ListGroups', 5, {'StatesFilter': states, 'TypesFilter': types})
+    s.ask('-', 'ConsumerGroupDescribe', 1, {'GroupIds': [s.group], 'IncludeAuthorizedOperations': True})
+    s.ask('-', 'LeaveGroup', 5, {'GroupId': s.group, 'Members': [{'MemberId': 'member-A', 'GroupInstanceId': None},
+                                                                  {'MemberId': 'nobody', 'GroupInstanceId': None}]})
+    describe(s)
+    s.ask('-', 'DescribeGroups', 6, {'Groups': [s.group]})
+    s.ask('-', 'ListGroups', 5, {})
+
+
+# ---- from one protocol to the other
+
+def classic_meets_consumer(s):
+    """A classic member joins a group of consumers."""
+    c = s.consumer('C', topics=('t4',))
+    c.join()
+    c.follow()
+    m = s.member('M', topics=('t4',))
+    m.join()
+    m.join()
+    m.sync()
+    m.heartbeat()
+    c.follow()
+    c.follow()
+    m.heartbeat()
+    m.join()
+    m.sync()
+    describe(s)
+    m.commit({'t4': {0: 3}})
+    s.ask('-', 'DescribeGroups', 6, {'Groups': [s.group]})
+    s.ask('-', 'ListGroups', 5, {})
+    c.leave()                      # the last consumer: by policy the group becomes classic
+    m.heartbeat()
+    m.join()
+    m.sync({m.id: assignment({'t4': [0, 1, 2, 3]})})
+    s.ask('-', 'DescribeGroups', 6, {'Groups': [s.group]})
+    m.leave()
+    s.ask('-', 'ListGroups', 5, {})
+
+
+def consumer_meets_classic(s):
+    """A consumer joins a group of classic members."""
+    m = s.member('M', protocols={'range': subscription('t4', version=3)})
+    m.enter()
+    m.receive()
+    m.sync({m.id: assignment({'t4': [0, 1, 2, 3]})})
+    m.commit({'t4': {0: 3}})
+    c = s.consumer('C', topics=('t4',))
+    c.join()
+    s.ask('-', 'ListGroups', 5, {})
+    describe(s)
+    m.heartbeat()
+    m.join()
+    m.sync()
+    c.follow()
+    m.heartbeat()
+    c.follow()
+    describe(s)
+    m.leave()
+    c.follow()
+    c.follow()
+    describe(s)
+    c.leave()
+
+
+def empty_groups_change(s):
+    """A group without members becomes what its next member is."""
+    m = s.member('M', topics=('t1',))
+    m.enter()
+    m.receive()
+    m.sync({m.id: assignment({'t1': [0]})})
+    m.commit({'t1': {0: 3}})
+    m.leave()
+    c = s.consumer('C', topics=('t1',))
+    c.join()
+    describe(s)
+    c.leave()
+    again = s.member('N', topics=('t1',))
+    again.enter()
+    again.receive()
+    s.ask('-', 'ListGroups', 5, {})
+    s.ask('-', 'OffsetFetch', 8, {'Groups': [{'GroupId': s.group, 'Topics': None}]})
+
+
+def by_policy():
+    for policy in ('bidirectional', 'upgrade', 'downgrade', 'disabled'):
+        for what in (classic_meets_consumer, consumer_meets_classic, empty_groups_change):
+            def one(s, what=what):
+                what(s)
+            one.__name__ = f'{what.__name__}_{policy}'
+            with_policy(policy)(one)
+
+
+by_policy()
+
+
+@script
+def classic_members_with_nonsense_cannot_be_taken_over(s):
+    m = s.member('M', protocols={'range': b'\0'})
+    m.enter()
+    m.receive()
+    m.sync({m.id: b''})
+    c = s.consumer('C')
+    c.join()
+    m.heartbeat()
+
+
+@script
+def other_protocol_types_stay_classic(s):
+    m = s.member('M', protocol_type='connect', protocols={'compatible': b''})
+    m.enter()
+    m.receive()
+    m.sync({m.id: b''}, ProtocolName='compatible')
+    c = s.consumer('C')
+    c.join()
+    m.heartbeat()
