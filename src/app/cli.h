@@ -59,6 +59,8 @@ void add_offsets(CLI::App& program, Cli& cli);
 void add_group(CLI::App& program, Cli& cli);
 void add_txn(CLI::App& program, Cli& cli);
 void add_explain(CLI::App& program, Cli& cli);
+/// Of `explain`.
+void add_explain_partition(CLI::App& parent, Cli& cli);
 void add_log_dirs(CLI::App& program, Cli& cli);
 void add_dump_log(CLI::App& program, Cli& cli);
 void add_version(CLI::App& program, Cli& cli);

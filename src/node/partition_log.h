@@ -71,6 +71,7 @@ class PartitionLog {
       options.transactional = records.front().stored().producer.value >= 0;
       options.producer_id = records.front().stored().producer;
       options.producer_epoch = records.front().stored().epoch;
+      if (options.transactional) options.base_sequence = 0;  // as Apache's coordinators
     }
     wire::BatchBuilder builder(options);
     for (const Record& r : records) builder.add(now, key(r), value(r));

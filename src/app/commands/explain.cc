@@ -64,6 +64,7 @@ void add_explain(CLI::App& program, Cli& cli) {
                     "host:port of the coordinator's metrics (default: as it is configured)");
   add_client_options(*group, cli);
   group->callback([&cli, options] { explain_group(cli, *options); });
+  add_explain_partition(*explain, cli);
 }
 
 }  // namespace odradek::app

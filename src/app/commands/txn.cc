@@ -2,23 +2,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <map>
 #include <memory>
 
 #include "app/cli.h"
-#include "wire/gen/describe_producers.h"
-#include "wire/gen/describe_transactions.h"
-#include "wire/gen/find_coordinator.h"
-#include "wire/gen/list_transactions.h"
-#include "wire/gen/metadata.h"
+#include "app/txn_facts.h"
 #include "wire/gen/write_txn_markers.h"
 
 namespace odradek::app {
 
 namespace {
-
-constexpr int8_t kTransactionKey = 1;
 
 struct TxnOptions {
   std::vector<std::string> ids;
@@ -29,93 +21,6 @@ struct TxnOptions {
   int32_t partition = 0;
   int64_t start = 0;
 };
-
-struct Broker {
-  int32_t id = 0;
-  std::string where;
-};
-struct Place {
-  std::string topic;
-  int32_t index = 0;
-  int32_t leader = -1;
-};
-struct Cluster {
-  std::vector<Broker> brokers;
-  std::vector<Place> partitions;
-
-  std::string where(int32_t id) const {
-    for (const Broker& b : brokers) {
-      if (b.id == id) return b.where;
-    }
-    return "";
-  }
-};
-
-/// A producer's open transaction on a partition.
-struct Open {
-  Place at;
-  int64_t producer = -1;
-  int32_t epoch = -1;
-  int32_t coordinator_epoch = -1;
-  int64_t last_timestamp = -1;
-  int64_t start = -1;
-};
-
-struct Known {
-  std::string id;
-  int64_t producer = -1;
-  std::string state;
-};
-
-int64_t now_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
-
-/// Brokers, and the partitions of those topics (none: of all).
-Result<Cluster> read_cluster(AdminClient& client, const std::vector<std::string>& topics) {
-  Arena arena;
-  wire::MetadataRequest request;
-  if (topics.empty()) {
-    request.topics.reset();
-  } else {
-    auto& wanted = request.topics.emplace();
-    for (const std::string& t : topics) wanted.add(arena).name = t;
-  }
-  auto answer = client.call<wire::MetadataRequest, wire::MetadataResponse>(request, arena);
-  if (!answer) return std::unexpected(answer.error());
-  Cluster out;
-  for (const auto& b : answer->brokers)
-    out.brokers.push_back({b.node_id, fmt::format("{}:{}", b.host, b.port)});
-  for (const auto& t : answer->topics) {
-    if (t.error_code != 0)
-      return fail(Errc::kIo, fmt::format("{}: {}", t.name.value_or(""),
-                                         describe_error(t.error_code, std::nullopt)));
-    for (const auto& p : t.partitions)
-      out.partitions.push_back({std::string(t.name.value_or("")), p.partition_index, p.leader_id});
-  }
-  return out;
-}
-
-Result<std::vector<Known>> list_all(const Cluster& cluster,
-                                    const wire::ListTransactionsRequest& request) {
-  std::vector<Known> out;
-  for (const Broker& b : cluster.brokers) {
-    auto client = AdminClient::connect(b.where);
-    if (!client) return std::unexpected(client.error());
-    Arena arena;
-    auto answer =
-        client->call<wire::ListTransactionsRequest, wire::ListTransactionsResponse>(request, arena);
-    if (!answer) return std::unexpected(answer.error());
-    if (answer->error_code != 0)
-      return fail(Errc::kIo, describe_error(answer->error_code, std::nullopt));
-    for (const auto& t : answer->transaction_states)
-      out.push_back(
-          {std::string(t.transactional_id), t.producer_id, std::string(t.transaction_state)});
-  }
-  std::ranges::sort(out, {}, &Known::id);
-  return out;
-}
 
 // ---- list
 
@@ -132,49 +37,17 @@ void list(Cli& cli, const TxnOptions& options) {
   if (!known) return report(cli, known.error().message);
   if (cli.json) {
     boost::json::array out;
-    for (const Known& k : *known)
+    for (const KnownTransaction& k : *known)
       out.push_back({{"id", k.id}, {"producerId", k.producer}, {"state", k.state}});
     return print_json(out);
   }
   std::vector<std::vector<std::string>> rows;
-  for (const Known& k : *known) rows.push_back({k.id, fmt::format("{}", k.producer), k.state});
+  for (const KnownTransaction& k : *known)
+    rows.push_back({k.id, fmt::format("{}", k.producer), k.state});
   print_table({"TRANSACTIONAL-ID", "PRODUCER", "STATE"}, rows);
 }
 
 // ---- describe
-
-using Described = wire::DescribeTransactionsResponse::TransactionState;
-
-Result<AdminClient> connect_to_coordinator(const Cli& cli, const std::string& id) {
-  auto client = AdminClient::connect(cli.bootstrap);
-  if (!client) return client;
-  Arena arena;
-  wire::FindCoordinatorRequest request;
-  request.key_type = kTransactionKey;
-  request.coordinator_keys.add(arena, id);
-  auto answer =
-      client->call<wire::FindCoordinatorRequest, wire::FindCoordinatorResponse>(request, arena);
-  if (!answer) return std::unexpected(answer.error());
-  if (answer->coordinators.empty()) return fail(Errc::kUnsupported, "the broker is too old");
-  const auto& at = answer->coordinators[0];
-  if (at.error_code != 0) return fail(Errc::kIo, describe_error(at.error_code, at.error_message));
-  const std::string where = fmt::format("{}:{}", at.host, at.port);
-  return where == client->peer() ? std::move(client) : AdminClient::connect(where);
-}
-
-Result<Described> describe_one(const Cli& cli, const std::string& id, Arena& arena) {
-  auto client = connect_to_coordinator(cli, id);
-  if (!client) return std::unexpected(client.error());
-  wire::DescribeTransactionsRequest request;
-  request.transactional_ids.add(arena, id);
-  auto answer = client->call<wire::DescribeTransactionsRequest, wire::DescribeTransactionsResponse>(
-      request, arena);
-  if (!answer) return std::unexpected(answer.error());
-  const Described& t = answer->transaction_states[0];
-  if (t.error_code != 0)
-    return fail(Errc::kIo, fmt::format("{}: {}", id, describe_error(t.error_code, std::nullopt)));
-  return t;
-}
 
 void describe(Cli& cli, const TxnOptions& options) {
   for (const std::string& id : options.ids) {
@@ -209,51 +82,10 @@ void describe(Cli& cli, const TxnOptions& options) {
 
 // ---- find-hanging
 
-/// Everything that is open on the partitions that a broker leads.
-Result<std::vector<Open>> open_on(const Broker& broker, const std::vector<Place>& places) {
-  auto client = AdminClient::connect(broker.where);
-  if (!client) return std::unexpected(client.error());
-  Arena arena;
-  wire::DescribeProducersRequest request;
-  for (const Place& p : places) {
-    if (p.leader != broker.id) continue;
-    if (request.topics.empty() || request.topics.back().name != p.topic)
-      request.topics.add(arena).name = p.topic;
-    request.topics.back().partition_indexes.add(arena) = p.index;
-  }
-  auto answer =
-      client->call<wire::DescribeProducersRequest, wire::DescribeProducersResponse>(request, arena);
-  if (!answer) return std::unexpected(answer.error());
-  std::vector<Open> out;
-  for (const auto& t : answer->topics) {
-    for (const auto& p : t.partitions) {
-      for (const auto& a : p.active_producers) {
-        if (a.current_txn_start_offset < 0) continue;
-        out.push_back({{std::string(t.name), p.partition_index, broker.id},
-                       a.producer_id,
-                       a.producer_epoch,
-                       a.coordinator_epoch,
-                       a.last_timestamp,
-                       a.current_txn_start_offset});
-      }
-    }
-  }
-  return out;
-}
-
-Result<std::vector<Open>> open_transactions(const Cluster& cluster) {
-  std::vector<Open> out;
-  for (const Broker& b : cluster.brokers) {
-    auto open = open_on(b, cluster.partitions);
-    if (!open) return open;
-    out.insert(out.end(), open->begin(), open->end());
-  }
-  return out;
-}
-
 /// Whether a coordinator knows of it, and so will end it.
-Result<bool> is_looked_after(const Cli& cli, const Open& open, const std::vector<Known>& known) {
-  for (const Known& k : known) {
+Result<bool> is_looked_after(const Cli& cli, const OpenTransaction& open,
+                             const std::vector<KnownTransaction>& known) {
+  for (const KnownTransaction& k : known) {
     if (k.producer != open.producer) continue;
     Arena arena;
     const auto t = describe_one(cli, k.id, arena);
@@ -266,10 +98,10 @@ Result<bool> is_looked_after(const Cli& cli, const Open& open, const std::vector
   return false;
 }
 
-void print_open(Cli& cli, const std::vector<Open>& all) {
+void print_open(Cli& cli, const std::vector<OpenTransaction>& all) {
   if (cli.json) {
     boost::json::array out;
-    for (const Open& o : all) {
+    for (const OpenTransaction& o : all) {
       out.push_back({{"topic", o.at.topic},
                      {"partition", o.at.index},
                      {"producerId", o.producer},
@@ -281,7 +113,7 @@ void print_open(Cli& cli, const std::vector<Open>& all) {
     return print_json(out);
   }
   std::vector<std::vector<std::string>> rows;
-  for (const Open& o : all) {
+  for (const OpenTransaction& o : all) {
     rows.push_back({o.at.topic, fmt::format("{}", o.at.index), fmt::format("{}", o.producer),
                     fmt::format("{}", o.epoch), fmt::format("{}", o.start),
                     fmt::format("{}", (now_ms() - o.last_timestamp) / 60'000)});
@@ -298,8 +130,8 @@ void find_hanging(Cli& cli, const TxnOptions& options) {
   if (!open) return report(cli, open.error().message);
   const auto known = list_all(*cluster, {});
   if (!known) return report(cli, known.error().message);
-  std::vector<Open> hanging;
-  for (const Open& o : *open) {
+  std::vector<OpenTransaction> hanging;
+  for (const OpenTransaction& o : *open) {
     if (now_ms() - o.last_timestamp < options.minutes * 60'000) continue;
     const auto after = is_looked_after(cli, o, *known);
     if (!after) return report(cli, after.error().message);
@@ -310,7 +142,7 @@ void find_hanging(Cli& cli, const TxnOptions& options) {
 
 // ---- abort
 
-void abort_one(Cli& cli, const Cluster& cluster, const Open& o) {
+void abort_one(Cli& cli, const Cluster& cluster, const OpenTransaction& o) {
   auto client = AdminClient::connect(cluster.where(o.at.leader));
   if (!client) return report(cli, client.error().message);
   Arena arena;
@@ -345,7 +177,7 @@ void abort_at(Cli& cli, const TxnOptions& options) {
   if (cluster->partitions.empty()) return report(cli, "there is no such partition");
   const auto open = open_transactions(*cluster);
   if (!open) return report(cli, open.error().message);
-  for (const Open& o : *open) {
+  for (const OpenTransaction& o : *open) {
     if (o.start == options.start) return abort_one(cli, *cluster, o);
   }
   report(cli, fmt::format("no transaction is open there that begins at offset {}", options.start),
@@ -370,8 +202,8 @@ void add_txn(CLI::App& program, Cli& cli) {
   add_client_options(*one, cli);
   one->callback([&cli, options] { describe(cli, *options); });
 
-  auto* hanging =
-      txn->add_subcommand("find-hanging", "Open on a partition, and no coordinator will end it");
+  auto* hanging = txn->add_subcommand(
+      "find-hanging", "OpenTransaction on a partition, and no coordinator will end it");
   hanging->add_option("--topic", options->topics, "only of this topic, repeatable");
   hanging->add_option("--minutes", options->minutes, "silent for so long (default 15)");
   add_client_options(*hanging, cli);

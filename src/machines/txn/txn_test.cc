@@ -25,11 +25,10 @@ TEST(Txn, ANewIdGetsAFreshProducer) {
   EXPECT_EQ(a.epoch, ProducerEpoch(0));
   EXPECT_EQ(t.lines(),
             Lines({R"(TransactionLogKey {"transactionalId":"x"} TransactionLogValue v1 )"
-                   R"({"producerId":100,"previousProducerId":100,"nextProducerId":-1,)"
-                   R"("producerEpoch":0,"nextProducerEpoch":-1,"transactionTimeoutMs":60000,)"
-                   R"("transactionStatus":0,"transactionPartitions":null,)"
-                   R"("transactionLastUpdateTimestampMs":1000000,)"
-                   R"("transactionStartTimestampMs":-1,"clientTransactionVersion":0})"}));
+                   R"({"producerId":100,"previousProducerId":100,"producerEpoch":0,)"
+                   R"("transactionTimeoutMs":60000,"transactionStatus":0,)"
+                   R"("transactionPartitions":null,"transactionLastUpdateTimestampMs":1000000,)"
+                   R"("transactionStartTimestampMs":-1})"}));
   EXPECT_TRUE(t.has_timer(kExpiryTimer));
   EXPECT_FALSE(t.has_timer(kTimeoutTimer));
 }

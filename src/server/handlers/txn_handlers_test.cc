@@ -245,6 +245,14 @@ TEST_F(TxnHandlers, ListsByStateAndProducer) {
   answer = client_.call<wire::ListTransactionsResponse>(wire::ListTransactionsRequest(), 2);
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->transaction_states.size(), 2U);
+  wire::ListTransactionsRequest like;
+  like.transactional_id_pattern = "[x-z]";
+  EXPECT_EQ(client_.call<wire::ListTransactionsResponse>(like, 2)->transaction_states.size(), 2U);
+  like.transactional_id_pattern = "x|ya";
+  EXPECT_EQ(client_.call<wire::ListTransactionsResponse>(like, 2)->transaction_states.size(), 1U);
+  like.transactional_id_pattern = "(";
+  EXPECT_EQ(client_.call<wire::ListTransactionsResponse>(like, 2)->error_code,
+            code(ErrorCode::kInvalidRegularExpression));
   txns_.refuses = ErrorCode::kCoordinatorLoadInProgress;
   answer = client_.call<wire::ListTransactionsResponse>(wire::ListTransactionsRequest(), 2);
   ASSERT_TRUE(answer);
