@@ -52,7 +52,7 @@ def pauses(table, kind, port, _):
         table.add(what, kind, seconds * 1000, 'ms')
         print(f'#   {what}: {seconds * 1000:.1f} ms', file=sys.stderr, flush=True)
 
-    with brokers.Broker(kind, port, heap=tables.HEAP, properties={'group.initial.rebalance.delay.ms': '3000'}) as broker:
+    with brokers.Broker(kind, port, heap=tables.HEAP, loops=None, properties={'group.initial.rebalance.delay.ms': '3000'}) as broker:
         topic(broker, 'shared', PARTITIONS)
         topic(broker, 'wide', MANY)
         warm_up(broker)
@@ -167,7 +167,7 @@ def until_committing(address, frames):
 
 def commits(table, kind, port, seconds):
     for name, properties in DURABILITIES.items():
-        with brokers.Broker(kind, port, heap=tables.HEAP, properties=properties) as broker:
+        with brokers.Broker(kind, port, heap=tables.HEAP, loops=None, properties=properties) as broker:
             topic(broker, 'committed', 1)
             crowd = gm.Crowd(broker.address)
             crowd.add('first', 'committed', 1)

@@ -52,6 +52,11 @@ def steps(mode):
         yield 'compat', ['bash', 'tests/compat/run.sh'], 1500
         yield 'groups', ['bash', 'tests/groups/run.sh'], 900
         yield 'scripted groups', [sys.executable, '-B', 'tests/groups/scripted.py', 'classic_scripts'], 300
+        yield 'consistency checker', [sys.executable, '-B', 'tests/consistency/checker_test.py'], 60
+        yield 'transactions', [sys.executable, '-B', 'tests/txn/scripted.py'], 400
+        yield 'consistency', ['bash', 'tests/consistency/run.sh'], 400
+        yield 'explain', ['bash', 'tests/groups/run.sh', 'explain'], 300
+        yield 'connect', ['bash', 'tests/groups/run.sh', 'connect'], 300
         yield 'dirs', ['bash', 'tests/dirs/run.sh'], 300
         yield 'crash', ['bash', 'tests/crash/run.sh', '--rounds', '3'], 600
         # Last: thousands of removed files keep ext4's journal busy for minutes.

@@ -261,7 +261,7 @@ TEST_F(RuntimeTest, TimersComeBackAsCommands) {
   ASSERT_EQ(host.timers.size(), 1U);
   EXPECT_EQ(host.timers.begin()->second.first, Millis(20));
   host.now += 8;
-  EXPECT_EQ(runtime.timer_left("t"), Millis(12));
+  EXPECT_EQ(runtime.timer_left("tick"), Millis(12));
   EXPECT_EQ(runtime.timer_left("another"), std::nullopt);
   log.refuses = true;
   host.fire_first();  // refused: tried again later

@@ -277,8 +277,8 @@ TEST_F(GroupHostTest, ASurveyNamesThoseWhoAreLate) {
   ASSERT_EQ(survey.groups[0].late.size(), 1u);
   const LateMember& late = survey.groups[0].late[0];
   EXPECT_EQ(late.member.what, machines::group::Awaited::For::kSync);
-  EXPECT_NEAR(late.silent.value, 1'000, 100);
-  EXPECT_NEAR(late.left.value, 9'000, 100);
+  EXPECT_NEAR(double(late.silent.value), 1'000, 100);
+  EXPECT_NEAR(double(late.left.value), 9'000, 100);
   const std::string member = late.member.member;
   ask(machines::group::Sync{
       .group = "g", .generation = 1, .member = member, .assignments = {{member, "all"}}});
@@ -288,7 +288,7 @@ TEST_F(GroupHostTest, ASurveyNamesThoseWhoAreLate) {
   ask_again();
   ASSERT_EQ(survey.groups[0].late.size(), 1u);
   EXPECT_EQ(survey.groups[0].late[0].member.what, machines::group::Awaited::For::kHeartbeat);
-  EXPECT_NEAR(survey.groups[0].late[0].silent.value, 5'500, 200);
+  EXPECT_NEAR(double(survey.groups[0].late[0].silent.value), 5'500, 200);
 }
 
 TEST_F(GroupHostTest, NothingStirsWhileNobodyAsks) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "server/testing/test_server.h"
+#include "sim/sim_loop.h"
 #include "wire/gen/api_versions.h"
 #include "wire/gen/fetch.h"
 #include "wire/gen/heartbeat.h"

@@ -21,7 +21,7 @@ constexpr ApiEntry kServed[] = {
     {kFetch,                   4, 4, 18, kYes, kNo,  kOverlaps, handle_fetch},
     {kListOffsets,             1, 1, 11, kYes, kNo,  kBarrier,  handle_list_offsets},
     {kMetadata,                0, 0, 13, kYes, kNo,  kBarrier,  handle_metadata},
-    {kOffsetCommit,            2, 2, 10, kYes, kNo,  kBarrier,  handle_offset_commit},
+    {kOffsetCommit,            2, 2, 10, kYes, kNo,  kOverlaps, handle_offset_commit},
     {kOffsetFetch,             1, 1, 10, kYes, kNo,  kBarrier,  handle_offset_fetch},
     {kFindCoordinator,         0, 0, 6,  kYes, kNo,  kBarrier,  handle_find_coordinator},
     {kJoinGroup,               0, 0, 9,  kYes, kNo,  kBarrier,  handle_join_group},

@@ -21,7 +21,7 @@ namespace odradek::server {
 enum class Order : uint8_t {
   kBarrier,   // starts when everything before it is answered; what follows waits for its answer
   kReleases,  // what follows may start once it calls release_order (Produce: everything appended)
-  kOverlaps,  // what follows may start as soon as its handler first waits (Fetch)
+  kOverlaps,  // what follows may start as soon as its handler first waits (Fetch, OffsetCommit)
 };
 
 using Handler = io::Task<void> (*)(Request& request);

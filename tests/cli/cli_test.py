@@ -145,6 +145,59 @@ class FirstFiveMinutes(unittest.TestCase):
         both = self.server.cli('group', 'reset', 'life', '--to', '1', '--shift', '1')
         self.assertIn('one of', both.stderr)
 
+    def test_consume_as_a_member(self):
+        self.ok('topic', 'create', 'shared', '-p', '3')
+        values = [f'v{n}' for n in range(300)]
+        self.ok('produce', 'shared', stdin='\n'.join(values) + '\n')
+        consume = ('consume', 'shared', '--group', 'readers', '--from', 'beginning')
+        first = self.ok(*consume, '--max-messages', '100').split()
+        self.assertEqual(len(first), 100)
+        # The next one goes on where the first was.
+        rest = self.ok(*consume, '--exit').split()
+        self.assertEqual(sorted(first + rest), sorted(values))
+        described = json.loads(self.ok('group', 'describe', 'readers', '--json'))[0]
+        self.assertEqual((described['state'], sum(p['lag'] for p in described['partitions'])), ('Empty', 0))
+        began = time.monotonic()
+        self.assertEqual(self.ok(*consume, '--timeout', '1'), '')
+        self.assertGreater(time.monotonic() - began, 1)
+        self.assertIn('exclude each other', self.server.cli(*consume, '--partition', '0').stderr)
+        self.assertIn('beginning or end', self.server.cli('consume', 'shared', '-g', 'x', '--from', '7').stderr)
+        self.assertIn('it is at the end', self.ok('explain', 'group', 'readers', '--seconds', '0.1'))
+
+    def test_members_share_and_leave(self):
+        self.ok('topic', 'create', 'split', '-p', '2')
+        members = []
+        for n in range(2):
+            out = open(os.path.join(self.server.directory, f'member-{n}'), 'w+', encoding='utf-8')
+            members.append((subprocess.Popen(
+                [BINARY, 'consume', 'split', '-g', 'both', '--bootstrap-server', self.server.bootstrap, '--from', 'beginning'],
+                stdout=out, stderr=subprocess.STDOUT), out))
+        try:
+            deadline = time.monotonic() + 30
+            while not all('PARTITIONS' in text and text.count(' 1\n') >= 2
+                          for text in [self.server.cli('group', 'describe', 'both').stdout]):
+                self.assertLess(time.monotonic(), deadline, 'two members with a partition each')
+                time.sleep(0.1)
+            self.ok('produce', 'split', stdin=''.join(f'{n}\n' for n in range(200)))
+            while json.loads(self.ok('group', 'list', '--lag', '--state', 'Stable', '--json'))[0].get('lag', 1) != 0:
+                self.assertLess(time.monotonic(), deadline, 'all is read and committed')
+                time.sleep(0.1)
+            # Asked to stop, a member commits and leaves at once: its session is not waited for.
+            members[0][0].send_signal(signal.SIGTERM)
+            self.assertEqual(members[0][0].wait(10), 0)
+            told = json.loads(self.ok('group', 'describe', 'both', '--json'))[0]
+            self.assertEqual(len(told['members']), 1)
+        finally:
+            for process, _ in members:
+                process.kill()
+                process.wait()
+        seen = []
+        for _, out in members:
+            out.seek(0)
+            seen += out.read().split()
+            out.close()
+        self.assertEqual(sorted(map(int, seen)), list(range(200)))
+
     def test_config(self):
         self.ok('topic', 'create', 'tuned', '-c', 'retention.ms=1000')
         shown = json.loads(self.ok('config', 'describe', '--topic', 'tuned', '--json'))

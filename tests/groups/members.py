@@ -57,6 +57,17 @@ def assignment(partitions, version=1):
     return struct.pack('>h', version) + codec.Encoder(version, version in message.flexible).struct(message.root, value)
 
 
+def in_order(value):
+    """Partitions of a topic in their order; Apache's is that of its hash tables."""
+    partitions, epochs = value.get('Partitions'), value.get('AssignmentEpochs')
+    if not partitions or not isinstance(partitions[0], int):
+        return value
+    if not epochs:
+        return dict(value, Partitions=sorted(partitions))
+    pairs = sorted(zip(partitions, epochs))
+    return dict(value, Partitions=[p for p, _ in pairs], AssignmentEpochs=[e for _, e in pairs])
+
+
 def shown(value, names, name=''):
     """One line of an answer or record; `names`: what ids are called."""
     if name in TIMES:
@@ -66,6 +77,7 @@ def shown(value, names, name=''):
     if name in TEXTS:
         return 'null' if value is None else 'text'
     if isinstance(value, dict):
+        value = in_order(value)
         return '{' + ', '.join(f'{k}: {shown(v, names, k)}' for k, v in value.items() if k not in LEFT_OUT) + '}'
     if isinstance(value, list):
         inner = [shown(v, names) for v in value]
@@ -179,12 +191,11 @@ class World:
             time.sleep(0.1)
         raise TimeoutError('no coordinator')
 
-    def records(self):
-        """{group: what it left in the log}, once no more comes."""
-        time.sleep(0.5)
+    def records(self, link):
+        """{group: what it left in the log}."""
         out, at = {}, 0
         while True:
-            answer = self.link.call('Fetch', 11, {'ReplicaId': -1, 'MaxWaitMs': 100, 'MinBytes': 1, 'Topics': [
+            answer = link.call('Fetch', 11, {'ReplicaId': -1, 'MaxWaitMs': 0, 'MinBytes': 0, 'Topics': [
                 {'Topic': '__consumer_offsets', 'Partitions': [
                     {'Partition': 0, 'FetchOffset': at, 'PartitionMaxBytes': 8_000_000}]}]})
             part = answer['Responses'][0]['Partitions'][0]
@@ -206,7 +217,7 @@ class Script:
 
     def __init__(self, world, name):
         self.world, self.name, self.group = world, name, name
-        self.events, self.links = [], []
+        self.events, self.links, self.records = [], [], {}
         self.names = {str(i): n for n, i in world.ids.items()}
 
     def tell(self, what, *values):
@@ -239,15 +250,18 @@ class Script:
             self.names[identity] = f'<{name}>' if n == 1 else f'<{name}{n}>'
 
     def close(self):
+        """Before sessions run out: what then happens is another script's."""
+        time.sleep(0.1)
+        self.records = self.world.records(self.link())
         for link in self.links:
             link.socket.close()
 
-    def told(self, records):
+    def told(self):
         """Lines."""
         def line(what, values):
             return ' '.join([what] + [shown(v, self.names) for v in values if v not in (None, {})])
         lines = [line(what, values) for what, values in self.events]
-        for group, found in records.items():
+        for group, found in self.records.items():
             if group.split('.')[0] != self.group:
                 continue
             told = [(what, line(f'record{group[len(self.group):]} {what}', values)) for what, *values in found]

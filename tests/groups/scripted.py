@@ -80,9 +80,8 @@ def run(kind, port, chosen):
             world = members.World(broker, TOPICS)
             with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
                 played = list(pool.map(lambda f: play(f, world), functions))
-            records = world.records()
             for script in played:
-                told[script.name] = script.told(records)
+                told[script.name] = script.told()
             if not broker.alive():
                 raise SystemExit('the broker is gone:\n' + broker.log_tail())
     return told

@@ -821,7 +821,7 @@ def told(w):
 @script(NEW)
 def features(w):
     """What a fresh cluster says about transactions."""
-    r = w.link().call('ApiVersions', 3, {'ClientSoftwareName': 'scripted', 'ClientSoftwareVersion': '1'})
+    r = w.link().call('ApiVersions', 4, {'ClientSoftwareName': 'scripted', 'ClientSoftwareVersion': '1'})
     keys = {k['ApiKey']: k for k in r['ApiKeys']}
     for name in ('Produce', 'FindCoordinator', 'InitProducerId', 'AddPartitionsToTxn', 'AddOffsetsToTxn', 'EndTxn', 'WriteTxnMarkers',
                  'TxnOffsetCommit', 'DescribeProducers', 'DescribeTransactions', 'ListTransactions'):

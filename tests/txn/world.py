@@ -217,7 +217,7 @@ class World:
 
     def init(self, producer, timeout_ms=60000, keep=None, patient=True, version=None):
         """InitProducerId; `keep` is the (id, epoch) that the producer says it has."""
-        version = version or producer.kit.init
+        version = producer.kit.init if version is None else version
         value = {'TransactionalId': producer.transactional_id, 'TransactionTimeoutMs': timeout_ms}
         has = ''
         if keep:

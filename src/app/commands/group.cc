@@ -80,16 +80,16 @@ void list_groups(Cli& cli, const GroupOptions& options) {
     if (!options.lag) break;
     auto rows = client->partitions({.id = g.id});
     if (!rows) return report(cli, rows.error().message);
-    g.lag = lag_of(*rows);
+    if (!rows->empty()) g.lag = lag_of(*rows);
   }
   boost::json::array out;
   std::vector<std::vector<std::string>> table;
   for (const Listed& g : *groups) {
     out.push_back(as_json(g));
     table.push_back({g.id, g.type, g.state, g.protocol});
-    if (!g.lag) continue;
-    table.back().push_back(std::to_string(g.lag->records));
-    table.back().push_back(duration(g.lag->behind_ms));
+    if (!options.lag) continue;
+    table.back().push_back(g.lag ? std::to_string(g.lag->records) : "-");
+    table.back().push_back(g.lag ? duration(g.lag->behind_ms) : "-");
   }
   if (cli.json) return print_json(out);
   std::vector<std::string> head{"GROUP", "TYPE", "STATE", "PROTOCOL"};

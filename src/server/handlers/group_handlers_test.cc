@@ -35,6 +35,11 @@ class MemoryCoordinators : public GroupCoordinators {
 
   void submit(int32_t partition, machines::group::Command command, Done done) override {
     asked.push_back(partition);
+    if (holds) {
+      held.push_back([this, partition, command = std::move(command),
+                      done = std::move(done)]() mutable { done(run(partition, command).first); });
+      return;
+    }
     if (refuses != ErrorCode::kNone) return done(std::unexpected(refuses));
     machines::group::Token token = 0;
     if (auto* join = std::get_if<machines::group::Join>(&command)) token = join->token = ++last_;
@@ -50,6 +55,9 @@ class MemoryCoordinators : public GroupCoordinators {
   size_t waiting() const { return waiting_.size(); }
 
   std::vector<int32_t> asked;
+  /// Answers wait in `held`, as for a sync.
+  bool holds = false;
+  std::vector<std::move_only_function<void()>> held;
   ErrorCode refuses = ErrorCode::kNone;
 
  private:
@@ -336,6 +344,25 @@ TEST_F(GroupHandlers, GroupsBelongToThePartitionOfTheirHash) {
   EXPECT_EQ(group_partition(*image_, "polygenelubricants"), 0);
   client_.call<wire::OffsetCommitResponse>(commit("g", 1), 9);
   EXPECT_EQ(groups_.asked, std::vector<int32_t>{'g' % 50});
+}
+
+/// Otherwise a client with many commits in flight would pay a sync for each.
+TEST_F(GroupHandlers, CommitsOverlapAndWhatFollowsWaits) {
+  groups_.holds = true;
+  std::vector<int32_t> sent;
+  for (int i = 0; i < 3; i++) sent.push_back(client_.send_request(commit("g", i), 9));
+  wire::OffsetFetchRequest fetch;
+  fetch.groups.add(arena_).group_id = "g";
+  fetch.groups.back().topics = std::nullopt;
+  sent.push_back(client_.send_request(fetch, 9));
+  server_.sim.run_for(Millis(100));
+  ASSERT_EQ(groups_.asked.size(), 3u);
+  groups_.holds = false;
+  server_.services().loop.post([&] {
+    for (auto& answer : groups_.held) answer();
+  });
+  for (const int32_t id : sent) EXPECT_EQ(client_.receive_id(), id);
+  EXPECT_EQ(groups_.asked.size(), 4u);
 }
 
 }  // namespace

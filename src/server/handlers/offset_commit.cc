@@ -5,6 +5,8 @@
 // ILLEGAL_GENERATION. 10: topics by id.
 // - Partitions that do not exist are UNKNOWN_TOPIC_OR_PARTITION, ids UNKNOWN_TOPIC_ID, and the
 //   others are committed.
+// - Commits that follow on the connection are decided meanwhile, in their order, and share the
+//   append and the sync; whatever else follows waits.
 #include "wire/gen/offset_commit.h"
 
 #include "server/group_access.h"

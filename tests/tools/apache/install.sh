@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh DIR [VERSION] [POM]
 # Resolves Apache Kafka's jars with Maven into DIR/libs. Does nothing when they are there already.
-#   POM   pom.xml (broker and tools, the default) or clients-pom.xml (the Java client alone)
+#   POM   pom.xml (broker and tools, the default), clients-pom.xml (the Java client alone) or streams-pom.xml (Kafka Streams)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:?usage: install.sh DIR [VERSION] [POM]}
