@@ -3,11 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 
 #include "wire/errors.h"
 
 namespace odradek::app {
+
+int64_t now_ms() {
+  using std::chrono::system_clock;
+  return std::chrono::floor<std::chrono::milliseconds>(system_clock::now().time_since_epoch())
+      .count();
+}
 
 void add_client_options(CLI::App& command, Cli& cli) {
   command.add_option("-b,--bootstrap-server", cli.bootstrap, "host:port of a broker")

@@ -20,6 +20,9 @@ struct Cli {
   int exit_code = 0;
 };
 
+/// Milliseconds since 1970.
+int64_t now_ms();
+
 /// Adds `--bootstrap-server` and `--json` to a client command.
 void add_client_options(CLI::App& command, Cli& cli);
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "app/cli.h"
 #include "wire/gen/consumer_group_describe.h"
@@ -124,12 +123,6 @@ GroupLag lag_of(const GroupPartitions& partitions) {
   }
   if (lag.records == 0) lag.behind_ms = 0;
   return lag;
-}
-
-int64_t now_ms() {
-  using std::chrono::system_clock;
-  return std::chrono::floor<std::chrono::milliseconds>(system_clock::now().time_since_epoch())
-      .count();
 }
 
 Result<GroupClient> GroupClient::connect(const std::string& bootstrap) {

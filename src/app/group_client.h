@@ -66,9 +66,6 @@ struct GroupLag {
 };
 GroupLag lag_of(const GroupPartitions& partitions);
 
-/// Milliseconds since 1970.
-int64_t now_ms();
-
 class GroupClient {
  public:
   static Result<GroupClient> connect(const std::string& bootstrap);

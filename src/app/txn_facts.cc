@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "wire/gen/describe_producers.h"
 #include "wire/gen/find_coordinator.h"
@@ -14,11 +13,6 @@ namespace odradek::app {
 namespace {
 constexpr int8_t kTransactionKey = 1;
 }  // namespace
-
-int64_t now_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
 
 Result<Cluster> read_cluster(AdminClient& client, const std::vector<std::string>& topics) {
   Arena arena;

@@ -52,8 +52,6 @@ struct KnownTransaction {
   std::string state;
 };
 
-int64_t now_ms();
-
 /// Brokers, and the partitions of those topics (none: of all).
 Result<Cluster> read_cluster(AdminClient& client, const std::vector<std::string>& topics);
 

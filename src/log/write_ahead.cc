@@ -132,7 +132,12 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   counts_.bytes.fetch_add(end - lap.used, std::memory_order_relaxed);
   lap.used = end;
   lap.entries += buffered_;
-  for (const io::Appended& each : round) lap.files[each.file.get()] = each.file;
+  for (const io::Appended& each : round) {
+    const auto [known, fresh] =
+        lap.files.try_emplace(each.file.get(), Lap::Held{lap.files.size(), each.file});
+    // Another file may have come to lie where one was.
+    if (!fresh) known->second.file = each.file;
+  }
   return lap.number;
 }
 
@@ -196,8 +201,11 @@ std::vector<std::shared_ptr<io::File>> WriteAheadFile::over() {
 }
 
 void WriteAheadFile::add_live(const Lap& lap, std::vector<std::shared_ptr<io::File>>& files) {
-  for (const auto& [key, file] : lap.files) {
-    if (auto live = file.lock()) files.push_back(std::move(live));
+  std::vector<const Lap::Held*> held;
+  for (const auto& [key, each] : lap.files) held.push_back(&each);
+  std::ranges::sort(held, {}, &Lap::Held::order);
+  for (const Lap::Held* each : held) {
+    if (auto live = each->file.lock()) files.push_back(std::move(live));
   }
 }
 

@@ -59,9 +59,14 @@ class WriteAheadFile : public io::WriteAhead {
     uint64_t used = 0;       // bytes
     uint64_t allocated = 0;  // size of the file: writing inside it needs no journal of the system
     std::shared_ptr<io::File> file;
-    /// Whose bytes are in it. Whoever lets a segment go has synced or removed it; kept here, a
-    /// removed one would keep its space.
-    std::map<io::File*, std::weak_ptr<io::File>> files;
+    /// Whose bytes are in it, and which came first: that is the order in which they are synced.
+    /// Whoever lets a segment go has synced or removed it; kept here, a removed one would keep its
+    /// space.
+    struct Held {
+      size_t order;
+      std::weak_ptr<io::File> file;
+    };
+    std::map<io::File*, Held> files;
   };
 
   bool fits(const Lap& lap, uint64_t bytes) const;

@@ -64,6 +64,7 @@ class ClassicMember : GroupConsumer {
 };
 
 void ClassicMember::react(const char* what, ErrorCode error) {
+  say(fmt::format("{} {}", what, wire::name(error)));
   switch (error) {
     case ErrorCode::kUnknownMemberId:
       forgotten(what);
@@ -219,6 +220,7 @@ io::Task<void> ClassicMember::sync(Joined joined) {
 }
 
 io::Task<void> ClassicMember::take_assignment(std::set<History::Partition> given) {
+  say("has " + text(given));
   Positions revoked;
   for (const auto& p : owned()) {
     if (given.contains(p)) continue;
@@ -242,13 +244,14 @@ io::Task<void> ClassicMember::heartbeat() {
   request.member_id = id;
   if (plan.instance) request.group_instance_id = *plan.instance;
   const MonoNs sent_at = loop.clock().now();
+  const bool loaded = world.history.loaded(plan.group);
   auto reply =
       co_await coordinator.call<wire::HeartbeatRequest, wire::HeartbeatResponse>(request, version);
   if (!reply) {
     knows_coordinator_ = false;
   } else if (reply->body.error_code != 0) {
     react("Heartbeat", static_cast<ErrorCode>(reply->body.error_code));
-  } else {
+  } else if (loaded && world.history.loaded(plan.group)) {
     in_touch_ = sent_at;
   }
 }
@@ -266,10 +269,13 @@ io::Task<void> ClassicMember::misbehave() {
     case 2:
       ended_ = says_goodbye_ = true;
       break;
-    case 3: {  // something else to read
+    case 3: {  // something else to read; a static one would not be given it before a rebalance
+      if (plan.instance) break;
       const auto& topics = world.clients.topics;
       plan.topics = {topics[rng().below(topics.size())].name,
                      topics[rng().below(topics.size())].name};
+      world.alive[plan.name] = plan;
+      say("changes its mind");
       joined_ = false;
       break;
     }
@@ -336,6 +342,7 @@ io::Task<void> ClassicMember::live() {
     }
   }
   const bool goodbye = says_goodbye_ || world.over;
+  say(goodbye ? "leaves" : "crashes");
   if (goodbye && was_given_ && !world.failed()) co_await leave();
   if (!goodbye) world.crashes++;
 }

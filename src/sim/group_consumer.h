@@ -2,6 +2,7 @@
 // the partitions that it was given, fetches from there, and commits, as whoever it is at the time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -33,6 +34,7 @@ struct GroupWorld {
 
   ClientWorld& clients;
   GroupHistory history;
+  std::function<void(const std::string&)> say = [](const std::string&) {};  // to the log
   bool calm = false;  // members no longer go, crash, dawdle or change their minds
   bool over = false;  // members leave
   /// Those that have not ended, by name. Whoever kills a machine takes its members away.
@@ -97,6 +99,12 @@ class GroupConsumer {
   void give_up_everything() {
     positions.clear();
     unread.clear();
+  }
+
+  /// Tells the log what it has come to.
+  void say(const std::string& what) const {
+    world.say(plan.group + " " + plan.name + " " + owner() + " " + std::to_string(epoch) + " " +
+              what);
   }
 
   /// True once the broker has said that it coordinates the group.

@@ -7,15 +7,11 @@
 
 namespace odradek::sim {
 
-namespace {
-
-std::string text(const GroupHistory::Partitions& partitions) {
+std::string text(const std::set<History::Partition>& partitions) {
   std::string out;
   for (const auto& at : partitions) out += (out.empty() ? "" : ", ") + at.text();
   return "[" + out + "]";
 }
-
-}  // namespace
 
 // ---- membership
 
@@ -41,6 +37,7 @@ void GroupHistory::joined(const std::string& id, int32_t generation, bool fresh,
 void GroupHistory::assigned(const std::string& id, int32_t generation, const std::string& owner,
                             const Partitions& partitions, Moment sent) {
   Group& group = groups_[id];
+  was_loaded(group, sent);
   if (const int32_t known = generation_known(group, sent); generation < known) {
     fail(fmt::format("{}: {} was given {} in generation {}, after generation {}", id, owner,
                      text(partitions), generation, known));
@@ -82,6 +79,41 @@ void GroupHistory::interrupted() {
   }
 }
 
+// ---- members of the consumer protocol
+
+void GroupHistory::at_epoch(const std::string& id, int32_t epoch, Moment sent) {
+  Group& group = groups_[id];
+  was_loaded(group, sent);
+  if (group.epochs.insert(epoch).second) counts_.generations++;
+}
+
+void GroupHistory::given(const std::string& id, const std::string& member,
+                         const Partitions& partitions, MonoNs now, MonoNs until) {
+  Group& group = groups_[id];
+  for (const Partition& p : partitions) {
+    Holder& holder = group.holders[p];
+    if (holder.member == member && !holder.returned) continue;
+    const auto held = group.until.find(holder.member);
+    if (!holder.returned && held != group.until.end() && now < held->second) {
+      fail(fmt::format("{}: {} is given to {}, and {} still has it", id, p.text(), member,
+                       holder.member));
+    }
+    holder = {member, moment(), false};
+  }
+  in_touch(id, member, until);
+}
+
+void GroupHistory::in_touch(const std::string& id, const std::string& member, MonoNs until) {
+  groups_[id].until[member] = until;
+}
+
+void GroupHistory::returned(const std::string& id, const std::string& member,
+                            const Partitions& kept) {
+  for (auto& [p, holder] : groups_[id].holders) {
+    if (holder.member == member && !kept.contains(p)) holder.returned = true;
+  }
+}
+
 // ---- commits
 
 std::string GroupHistory::name(const Write& w) const {
@@ -117,6 +149,7 @@ void GroupHistory::close_before(Group& group, int32_t generation) {
 void GroupHistory::check_member(const Write& w) {
   const Group& group = groups_[w.what.group];
   if (w.what.generation < 0) return;
+  if (w.what.consumer_protocol) return check_holder(w);
   int32_t known = generation_known(group, w.sent);
   if (group.joined > known && group.joined_at < w.sent) known = group.joined;
   if (w.what.generation < known) {
@@ -128,12 +161,23 @@ void GroupHistory::check_member(const Write& w) {
   }
 }
 
+void GroupHistory::check_holder(const Write& w) {
+  const Group& group = groups_[w.what.group];
+  const auto holder = group.holders.find(w.what.at);
+  if (holder == group.holders.end() || holder->second.member == w.what.member) return;
+  if (holder->second.since < w.sent) {
+    fail(fmt::format("{}: {} was accepted, after {} was given it", w.what.group, name(w),
+                     holder->second.member));
+  }
+}
+
 void GroupHistory::accepted(CommitId id) {
   counts_.accepted++;
   Write& w = writes_[id];
   w.answer = Answer::kAccepted;
   w.certain = true;
   w.done_by = std::min(w.done_by, moment());
+  was_loaded(groups_[w.what.group], w.sent);
   check_member(w);
 }
 
@@ -148,6 +192,7 @@ void GroupHistory::read(const std::string& id, const Partition& at, int64_t offs
                         std::string_view metadata, Moment asked) {
   counts_.reads++;
   Group& group = groups_[id];
+  was_loaded(group, asked);
   // Which of those that are certain was sent last: nothing that was done before is to be seen.
   const Write* last = nullptr;
   for (const CommitId c : group.writes[at]) {

@@ -83,8 +83,8 @@ int main(int argc, char** argv) {
   std::string value(size, 'v');
   const load::Meter meter(pid);
   for (long long i = 0; i < records && load::now_s() < meter.began() + seconds; i++) {
-    void* sent =
-        i % 16 == 0 ? reinterpret_cast<void*>(static_cast<uintptr_t>(load::now_s() * 1e6)) : nullptr;
+    const double sent_us = i % 16 == 0 ? load::now_s() * 1e6 : 0;
+    void* sent = reinterpret_cast<void*>(static_cast<uintptr_t>(sent_us));
     while (rd_kafka_produce(to, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, value.data(), size,
                             nullptr, 0, sent) != 0) {
       if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)

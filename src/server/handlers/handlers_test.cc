@@ -385,7 +385,8 @@ TEST_F(HandlersTest, FindCoordinatorWithoutTheTopic) {
   EXPECT_TRUE(server_.lines.has("__consumer_offsets"));
 }
 
-TEST_F(HandlersTest, FindCoordinatorHasNoOthers) {
+TEST_F(HandlersTest, FindCoordinatorHasNoneOfShares) {
+  create_on_demand(ErrorCode::kInvalidReplicationFactor);
   wire::FindCoordinatorRequest one;
   one.key = "t";
   one.key_type = 1;

@@ -37,6 +37,7 @@ class Groups {
             clients_world_, machine_, lines_, [this] { return over(); },
             [this] { world_.history.interrupted(); }) {
     for (int i = 0; i < 3; i++) hosts_.push_back(&sim_.add_node(fmt::format("host{}", i), 1));
+    world_.say = [this](const std::string& line) { lines_.say(line); };
     draw_settings();
     draw_groups();
   }
@@ -157,13 +158,8 @@ class Groups {
         world_.alive, [&](const auto& m) { return m.second.group == group.name; }));
   }
 
-  void add_member(const GroupPlan& group) {
+  void draw_interests(const GroupPlan& group, MemberPlan& plan) {
     Rng& rng = sim_.rng();
-    MemberPlan plan{.name = fmt::format("member{}", world_.members++), .group = group.name};
-    if (group.statics && !rng.one_in(3)) {
-      // Some of them are two at a time: the later one fences the other.
-      plan.instance = fmt::format("i{}", rng.below(static_cast<uint64_t>(group.members_max) + 1));
-    }
     const auto& topics = clients_world_.topics;
     for (const KnownTopic& topic : topics) {
       if (rng.one_in(2)) plan.topics.insert(topic.name);
@@ -172,6 +168,20 @@ class Groups {
     // All like the same best, for after a reload a coordinator knows of no other protocol.
     plan.protocols = {group.cooperative ? kCooperative : kRange};
     if (rng.one_in(3)) plan.protocols.emplace_back(group.cooperative ? kRange : kCooperative);
+  }
+
+  void add_member(const GroupPlan& group) {
+    Rng& rng = sim_.rng();
+    MemberPlan plan{.name = fmt::format("member{}", world_.members++), .group = group.name};
+    draw_interests(group, plan);
+    if (group.statics && !rng.one_in(3)) {
+      // Some of them are two at a time: the later one fences the other.
+      plan.instance = fmt::format("i{}", rng.below(static_cast<uint64_t>(group.members_max) + 1));
+      // Who comes back is given what was there before: it had better want the same.
+      const auto& first = statics_.try_emplace({group.name, *plan.instance}, plan).first->second;
+      plan.topics = first.topics;
+      plan.protocols = first.protocols;
+    }
     plan.session_ms = group.session_ms;
     plan.rebalance_ms = group.rebalance_ms;
     plan.life = Millis(rng.between(100, 20'000));
@@ -235,6 +245,7 @@ class Groups {
     tend(Millis(2'000));
     clients_world_.stopping = true;
     wait("producers do not finish", [&] { return clients_world_.running == 0; });
+    tend(Millis(2'000));  // acks=1: what is acknowledged is not yet to be seen
     bool read = false;
     if (!over()) io::spawn(read_everything(clients_world_, read));
     wait("reading everything does not end", [&] { return read; });
@@ -321,7 +332,8 @@ class Groups {
   GroupWorld world_;
   Broker broker_;
   std::vector<GroupPlan> groups_;
-  std::map<std::string, size_t> on_host_;  // where a member runs
+  std::map<std::string, size_t> on_host_;                              // where a member runs
+  std::map<std::pair<std::string, std::string>, MemberPlan> statics_;  // by group and instance
 };
 
 }  // namespace
