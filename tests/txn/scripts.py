@@ -747,8 +747,15 @@ def wrong_partitions(w):
         w.add(p, 'no-such-topic', [0], version=version)
         w.add(p, t, [], version=version)
     w.describe(w.name)
-    w.add(p, '__consumer_offsets', [0])
-    w.add(p, '__transaction_state', [0])
+    for version in range(6):
+        w.add(p, '__consumer_offsets', [0], version=version)
+        w.add(p, '__transaction_state', [0], version=version)
+    w.describe(w.name)
+    value = {'V3AndBelowTransactionalId': w.name, 'V3AndBelowProducerId': p.id, 'V3AndBelowProducerEpoch': p.epoch,
+             'V3AndBelowTopics': [{'Name': n, 'Partitions': [0]} for n in ('__consumer_offsets', t, 'no-such-topic')]}
+    r = w.link().call('AddPartitionsToTxn', 3, value)
+    told = sorted((x['Name'], y['PartitionErrorCode']) for x in r['ResultsByTopicV3AndBelow'] for y in x['ResultsByPartition'])
+    w.note(f'AddPartitionsToTxn v3 of three -> {told}')
     w.describe(w.name)
     w.end(p)
 

@@ -57,6 +57,11 @@ def decode(message, data, version=None):
     return version, fields
 
 
+def in_order(results):
+    """The error codes of (partition, code), by partition: Apache answers in the order of a hash table."""
+    return [code for _, code in sorted(results)]
+
+
 class Records(raw.Cursor):
     """The records of an uncompressed batch: [(key, value)]."""
 
@@ -254,7 +259,7 @@ class World:
             return [t for r in a['ResultsByTransaction'] for t in r['TopicResults']]
 
         def codes(a):
-            return [q['PartitionErrorCode'] for t in results(a) for q in t['ResultsByPartition']]
+            return in_order((q['PartitionIndex'], q['PartitionErrorCode']) for t in results(a) for q in t['ResultsByPartition'])
         seen, r = self.ask('AddPartitionsToTxn', version, value, lambda a: (codes(a) or [0])[0])
         top = ERRORS[r.get('ErrorCode', 0)]
         self.tell(what, seen, ('' if top == 'NONE' else top + ' ') + ' '.join(ERRORS[c] for c in codes(r)))
@@ -275,7 +280,7 @@ class World:
             value.update(GenerationId=member[0], MemberId=member[1], GroupInstanceId=member[2])
 
         def codes(a):
-            return [q['ErrorCode'] for t in a['Topics'] for q in t['Partitions']]
+            return in_order((q['PartitionIndex'], q['ErrorCode']) for t in a['Topics'] for q in t['Partitions'])
         seen, r = self.ask('TxnOffsetCommit', version, value, lambda a: codes(a)[0])
         of = f' generation={member[0]} member={member[1] or "none"}' if member else ''
         told = ' '.join(f'{topic}-{n}={o}' for n, o in offsets.items())
@@ -335,7 +340,8 @@ class World:
         if transaction_version is not None:
             marker['TransactionVersion'] = transaction_version
         r = self.link().call('WriteTxnMarkers', version, {'Markers': [marker]})
-        codes = [ERRORS[q['ErrorCode']] for m in r['Markers'] for t in m['Topics'] for q in t['Partitions']]
+        codes = [ERRORS[c] for c in in_order((q['PartitionIndex'], q['ErrorCode'])
+                                             for m in r['Markers'] for t in m['Topics'] for q in t['Partitions'])]
         of = '' if transaction_version is None else f' tv={transaction_version}'
         self.note(f'WriteTxnMarkers v{version} {topic}-{",".join(map(str, partitions))} {self.at(producer, epoch)} '
                   f'{"commit" if commit else "abort"} coordinator={self.coordinator_epoch(coordinator_epoch)}{of} -> {" ".join(codes)}')

@@ -3,12 +3,14 @@
 // 2: PRODUCER_FENCED, before INVALID_PRODUCER_EPOCH. 3: flexible. 4: several transactions, from
 // brokers; `verify only` adds nothing and asks whether they belong to the ongoing transaction. 5:
 // TRANSACTION_ABORTABLE.
-// - Partitions that do not exist are UNKNOWN_TOPIC_OR_PARTITION, and then nothing is added: the
-//   others are OPERATION_NOT_ATTEMPTED.
+// - Partitions that do not exist are UNKNOWN_TOPIC_OR_PARTITION, internal topics of clients (up to
+//   version 3) TOPIC_AUTHORIZATION_FAILED; then nothing is added, the others being
+//   OPERATION_NOT_ATTEMPTED.
 // - Up to version 3 an error of the transaction is every partition's.
 #include "wire/gen/add_partitions_to_txn.h"
 
 #include "server/handlers/handlers.h"
+#include "server/handlers/topic_view.h"
 #include "server/txn_access.h"
 
 namespace odradek::server {
@@ -33,18 +35,23 @@ struct Asked {
   std::vector<ErrorCode> errors{};  // by partition
 };
 
-Asked asked(const metadata::Image& image, const Topics& topics) {
+Asked asked(const metadata::Image& image, const Topics& topics, bool of_client) {
   Asked out;
-  bool any_unknown = false;
+  bool any_refused = false;
   for (const auto& topic : topics) {
     for (const int32_t index : topic.partitions) {
       out.partitions.push_back({std::string(topic.name), index});
-      const bool known = image.partition(topic.name, index) != nullptr;
-      any_unknown |= !known;
-      out.errors.push_back(known ? ErrorCode::kNone : ErrorCode::kUnknownTopicOrPartition);
+      ErrorCode error = ErrorCode::kNone;
+      if (of_client && is_internal_topic(topic.name)) {
+        error = ErrorCode::kTopicAuthorizationFailed;
+      } else if (image.partition(topic.name, index) == nullptr) {
+        error = ErrorCode::kUnknownTopicOrPartition;
+      }
+      any_refused |= error != ErrorCode::kNone;
+      out.errors.push_back(error);
     }
   }
-  if (!any_unknown) return out;
+  if (!any_refused) return out;
   for (ErrorCode& e : out.errors) {
     if (e == ErrorCode::kNone) e = ErrorCode::kOperationNotAttempted;
   }
@@ -94,7 +101,7 @@ io::Task<void> handle_add_partitions_to_txn(Request& request) {
   const metadata::ImagePtr image = request.services().image;
   wire::AddPartitionsToTxnResponse response;
   if (request.version() < 4) {
-    Asked a = asked(*image, body.v3_and_below_topics);
+    Asked a = asked(*image, body.v3_and_below_topics, true);
     a.who = {std::string(body.v3_and_below_transactional_id),
              ProducerId(body.v3_and_below_producer_id),
              ProducerEpoch(body.v3_and_below_producer_epoch)};
@@ -102,7 +109,7 @@ io::Task<void> handle_add_partitions_to_txn(Request& request) {
     tell(request, body.v3_and_below_topics, a, response.results_by_topic_v3_and_below);
   } else {
     for (const auto& t : body.transactions) {
-      Asked a = asked(*image, t.topics);
+      Asked a = asked(*image, t.topics, false);
       a.who = {std::string(t.transactional_id), ProducerId(t.producer_id),
                ProducerEpoch(t.producer_epoch)};
       a.verify_only = t.verify_only;

@@ -198,6 +198,16 @@ TEST_F(TxnHandlers, WhatIsRefused) {
   const auto& results = unknown->results_by_topic_v3_and_below[0].results_by_partition;
   EXPECT_EQ(results[0].partition_error_code, code(ErrorCode::kOperationNotAttempted));
   EXPECT_EQ(results[1].partition_error_code, code(ErrorCode::kUnknownTopicOrPartition));
+  auto internal = add_old("x", p.producer_id, p.producer_epoch, {0});
+  internal.v3_and_below_topics.add(arena_).name = "__consumer_offsets";
+  internal.v3_and_below_topics[1].partitions.add(arena_) = 0;
+  const auto refused = client_.call<wire::AddPartitionsToTxnResponse>(internal, 3);
+  ASSERT_TRUE(refused);
+  const auto& by_topic = refused->results_by_topic_v3_and_below;
+  EXPECT_EQ(by_topic[0].results_by_partition[0].partition_error_code,
+            code(ErrorCode::kOperationNotAttempted));
+  EXPECT_EQ(by_topic[1].results_by_partition[0].partition_error_code,
+            code(ErrorCode::kTopicAuthorizationFailed));
   EXPECT_EQ(state("x"), "Empty");
   txns_.refuses = ErrorCode::kCoordinatorLoadInProgress;
   EXPECT_EQ(init("x").error_code, code(ErrorCode::kCoordinatorLoadInProgress));
