@@ -395,6 +395,33 @@ def the_tools_see_it(kind, port):
         equal(read(place.address, 't'), [], 'committed')
 
 
+def ours(address, *args):
+    done = subprocess.run([brokers.odradek(), *args, '--bootstrap-server', address], capture_output=True, text=True, timeout=30)
+    return done.stdout + done.stderr
+
+
+@case
+def our_tools_see_it(kind, port):
+    with Place(kind, port) as place:
+        make_topics(place.address, 't')
+        p = producer(place.address, 'tx', **{'transaction.timeout.ms': 600000})
+        p.begin_transaction()
+        p.produce('t', 'open', partition=1)
+        p.flush(10)
+        true(re.search(r'tx +\d+ +Ongoing', ours(place.address, 'txn', 'list')), 'list')
+        true('tx' not in ours(place.address, 'txn', 'list', '--state', 'Empty'), 'list by state')
+        told = ours(place.address, 'txn', 'describe', 'tx')
+        true('Ongoing' in told and 'timeout 600000 ms' in told and 't-1' in told, told)
+        true('TRANSACTIONAL_ID_NOT_FOUND' in ours(place.address, 'txn', 'describe', 'nobody'), 'describe')
+        told = ours(place.address, 'explain', 'partition', 't', '1')
+        true('last stable offset 0' in told and '(tx)' in told and 'is aborted after 600000 ms' in told, told)
+        true('everything can be read' in ours(place.address, 'explain', 'partition', 't', '0'), 'explain')
+        true(not re.search(r'^t ', ours(place.address, 'txn', 'find-hanging', '--minutes', '0'), re.M), 'a coordinator has it')
+        true('no transaction is open' in ours(place.address, 'txn', 'abort', 't', '1', '7'), 'abort')
+        true('aborted' in ours(place.address, 'txn', 'abort', 't', '1', '0'), 'abort')
+        eventually(lambda: stable(place.address, 't'), 'it is aborted')
+
+
 # ---- hand-over
 
 def hand_over(first, second, port, kill):

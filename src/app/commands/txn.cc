@@ -18,6 +18,7 @@ struct TxnOptions {
   std::vector<std::string> states;
   int64_t older_than_ms = -1;
   std::vector<std::string> topics;
+  std::string topic;
   int64_t minutes = 15;
   int32_t partition = 0;
   int64_t start = 0;
@@ -172,7 +173,7 @@ void abort_one(Cli& cli, const Cluster& cluster, const OpenTransaction& o) {
 void abort_at(Cli& cli, const TxnOptions& options) {
   auto client = connect_or_report(cli);
   if (!client) return;
-  auto cluster = read_cluster(*client, options.topics);
+  auto cluster = read_cluster(*client, {options.topic});
   if (!cluster) return report(cli, cluster.error().message);
   std::erase_if(cluster->partitions,
                 [&](const LedPartition& p) { return p.index != options.partition; });
@@ -212,7 +213,7 @@ void add_txn(CLI::App& program, Cli& cli) {
   hanging->callback([&cli, options] { find_hanging(cli, *options); });
 
   auto* abort = txn->add_subcommand("abort", "Ends a hanging transaction on one partition");
-  abort->add_option("topic", options->topics, "topic")->required()->expected(1);
+  abort->add_option("topic", options->topic, "topic")->required();
   abort->add_option("partition", options->partition, "partition")->required();
   abort->add_option("start-offset", options->start, "where it begins")->required();
   add_client_options(*abort, cli);
