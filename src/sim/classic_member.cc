@@ -78,7 +78,9 @@ void ClassicMember::react(const char* what, ErrorCode error) {
       joined_ = false;
       return;
     case ErrorCode::kFencedInstanceId:
-      if (!plan.instance || world.last_process[{plan.group, *plan.instance}] == plan.name)
+      // Before it is given something the group may forget that it has come (as at Apache).
+      if (!plan.instance ||
+          (was_given_ && world.last_process[{plan.group, *plan.instance}] == plan.name))
         world.history.fail(fmt::format("{}: {} is fenced by nobody", plan.group, plan.name));
       world.fenced++;
       ended_ = true;
