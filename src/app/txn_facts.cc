@@ -79,12 +79,12 @@ Result<AdminClient> connect_to_coordinator(const Cli& cli, const std::string& id
 
 /// Everything that is open on the partitions that a broker leads.
 Result<std::vector<OpenTransaction>> open_on(const Broker& broker,
-                                             const std::vector<Place>& places) {
+                                             const std::vector<LedPartition>& places) {
   auto client = AdminClient::connect(broker.where);
   if (!client) return std::unexpected(client.error());
   Arena arena;
   wire::DescribeProducersRequest request;
-  for (const Place& p : places) {
+  for (const LedPartition& p : places) {
     if (p.leader != broker.id) continue;
     if (request.topics.empty() || request.topics.back().name != p.topic)
       request.topics.add(arena).name = p.topic;

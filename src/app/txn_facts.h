@@ -19,14 +19,14 @@ struct Broker {
   int32_t id = 0;
   std::string where;
 };
-struct Place {
+struct LedPartition {
   std::string topic;
   int32_t index = 0;
   int32_t leader = -1;
 };
 struct Cluster {
   std::vector<Broker> brokers;
-  std::vector<Place> partitions;
+  std::vector<LedPartition> partitions;
 
   std::string where(int32_t id) const {
     for (const Broker& b : brokers) {
@@ -38,7 +38,7 @@ struct Cluster {
 
 /// A producer's open transaction on a partition.
 struct OpenTransaction {
-  Place at;
+  LedPartition at;
   int64_t producer = -1;
   int32_t epoch = -1;
   int32_t coordinator_epoch = -1;

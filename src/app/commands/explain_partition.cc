@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "app/cli.h"
+#include "app/group_client.h"
 #include "app/txn_facts.h"
 #include "wire/gen/list_offsets.h"
 
@@ -118,7 +119,8 @@ void explain(Cli& cli, const PartitionOptions& options) {
   if (!client) return;
   auto cluster = read_cluster(*client, {options.topic});
   if (!cluster) return report(cli, cluster.error().message);
-  std::erase_if(cluster->partitions, [&](const Place& p) { return p.index != options.index; });
+  std::erase_if(cluster->partitions,
+                [&](const LedPartition& p) { return p.index != options.index; });
   if (cluster->partitions.empty()) return report(cli, "there is no such partition");
   auto leader = AdminClient::connect(cluster->where(cluster->partitions[0].leader));
   if (!leader) return report(cli, leader.error().message);

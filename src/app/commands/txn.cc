@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "app/cli.h"
+#include "app/group_client.h"
 #include "app/txn_facts.h"
 #include "wire/gen/write_txn_markers.h"
 
@@ -173,7 +174,8 @@ void abort_at(Cli& cli, const TxnOptions& options) {
   if (!client) return;
   auto cluster = read_cluster(*client, options.topics);
   if (!cluster) return report(cli, cluster.error().message);
-  std::erase_if(cluster->partitions, [&](const Place& p) { return p.index != options.partition; });
+  std::erase_if(cluster->partitions,
+                [&](const LedPartition& p) { return p.index != options.partition; });
   if (cluster->partitions.empty()) return report(cli, "there is no such partition");
   const auto open = open_transactions(*cluster);
   if (!open) return report(cli, open.error().message);
