@@ -194,6 +194,27 @@ def static_members_come_back(kind, port):
 
 
 @case
+def a_group_has_its_own_settings(kind, port):
+    with Place(kind, port, FAST) as place:
+        make_topic(place.address, 't', 2)
+        configs = ('kafka.admin.ConfigCommand', '--bootstrap-server', place.address, '--entity-type', 'groups')
+        alter = configs + ('--entity-name', 'group', '--alter', '--add-config')
+        told = command(*alter, 'consumer.session.timeout.ms=3000')
+        true('Completed' in told, told)
+        told = command(*alter, 'consumer.session.timeout.ms=1')
+        true('must be greater than or equal to group.consumer.min.session.timeout.ms' in told, told)
+        told = command(*configs, '--describe')
+        true('consumer.session.timeout.ms=3000' in told, told)
+        members = [Member(place.address, ['t'], group_instance_id=f'i{n}') for n in range(2)]
+        eventually(lambda: shared(members, 2), 'two members share two partitions')
+        members[0].close()
+        began = time.time()
+        eventually(lambda: len(members[1].assigned) == 2, 'the other one has both')
+        true(2 < time.time() - began < 5.5, f'after {time.time() - began:.1f} s of a session of 3 s')
+        members[1].close()
+
+
+@case
 def expressions(kind, port):
     with Place(kind, port, FAST) as place:
         make_topic(place.address, 'tom', 2)
