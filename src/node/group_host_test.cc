@@ -242,21 +242,21 @@ TEST_F(GroupHostTest, ConsumersGetPartitionsOfTopicsThatCome) {
                       .owned = Partitions()};
   const auto beat = [&] { return std::get<ConsumerHeartbeatAnswer>(*ask(c)); };
   EXPECT_EQ(beat().assignment, Partitions());
-  c.epoch = 1;
+  c.epoch = 2;
   const Uuid t = create_topic("t", 2);
   follow_image();
   sim.run_for(Millis(2'000));
   auto answer = beat();
-  EXPECT_EQ(answer.epoch, 2);
+  EXPECT_EQ(answer.epoch, 3);
   EXPECT_EQ(answer.assignment, (Partitions{{t, {0, 1}}}));
   // After a restart it is where it was, and has nothing to do.
   restart();
   follow_image();
-  c = {.group = "g", .member = "m", .epoch = 2};
+  c = {.group = "g", .member = "m", .epoch = 3};
   ASSERT_TRUE(sim.run_until([&] { return error_of(ask(c)) == ErrorCode::kNone; }, Millis(1'000)));
   answer = beat();
   EXPECT_EQ(answer.error, ErrorCode::kNone);
-  EXPECT_EQ(answer.epoch, 2);
+  EXPECT_EQ(answer.epoch, 3);
   EXPECT_EQ(answer.assignment, std::nullopt);
 }
 

@@ -86,9 +86,9 @@ struct ResolvedRegex {
 
 class ConsumerGroup {
  public:
-  int32_t epoch = 0;
+  int32_t epoch = 1;  // of a new one, which no record says
   int64_t metadata_hash = 0;
-  int32_t assignment_epoch = 0;
+  int32_t assignment_epoch = 1;
   WallMs assigned_at{0};
   /// The record of versions before 4.1 is still there.
   bool old_metadata = false;

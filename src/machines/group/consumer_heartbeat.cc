@@ -49,7 +49,7 @@ class Beat {
     if (Answer refused = enter(); refused.error != ErrorCode::kNone) return refused;
     if (Answer refused = check_expression(); refused.error != ErrorCode::kNone) return refused;
     update_member();
-    edit_.bump(wants_epoch_ || edit_.group().epoch == 0);
+    edit_.bump(wants_epoch_);
     edit_.update_target();
     if (!reconcile_member())
       return refuse(ErrorCode::kFencedMemberEpoch, "The member's state is unknown: rejoin.");

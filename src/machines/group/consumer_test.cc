@@ -82,7 +82,7 @@ TEST(ConsumerGroups, TheFirstMemberGetsEverythingAndIsStoredAsApacheDoes) {
   const auto answer = a.join(groups);
   EXPECT_EQ(answer.error, ErrorCode::kNone);
   EXPECT_EQ(answer.member, "a");
-  EXPECT_EQ(answer.epoch, 1);
+  EXPECT_EQ(answer.epoch, 2);
   EXPECT_EQ(answer.interval_ms, 5'000);
   EXPECT_EQ(answer.assignment, (Partitions{{kTopic, {0, 1, 2}}}));
   ASSERT_EQ(groups.lines().size(), 5U);
@@ -93,14 +93,14 @@ TEST(ConsumerGroups, TheFirstMemberGetsEverythingAndIsStoredAsApacheDoes) {
                         "\"subscribedTopicNames\":[\"t\"],\"subscribedTopicRegex\":\"\","
                         "\"rebalanceTimeoutMs\":60000,\"serverAssignor\":null,"
                         "\"classicMemberMetadata\":null}"));
-  EXPECT_THAT(groups.lines()[1], HasSubstr("ConsumerGroupMetadataValue v0 {\"epoch\":1,"));
+  EXPECT_THAT(groups.lines()[1], HasSubstr("ConsumerGroupMetadataValue v0 {\"epoch\":2,"));
   EXPECT_THAT(groups.lines()[2], HasSubstr("ConsumerGroupTargetAssignmentMemberValue v0"));
   EXPECT_THAT(groups.lines()[3], HasSubstr("ConsumerGroupTargetAssignmentMetadataValue v0 "
-                                           "{\"assignmentEpoch\":1,\"assignmentTimestamp\":"));
+                                           "{\"assignmentEpoch\":2,\"assignmentTimestamp\":"));
   EXPECT_THAT(groups.lines()[4],
-              HasSubstr("ConsumerGroupCurrentMemberAssignmentValue v0 {\"memberEpoch\":1,"
+              HasSubstr("ConsumerGroupCurrentMemberAssignmentValue v0 {\"memberEpoch\":2,"
                         "\"previousMemberEpoch\":0,\"state\":0,"));
-  EXPECT_THAT(groups.lines()[4], HasSubstr("\"assignmentEpochs\":[1,1,1]"));
+  EXPECT_THAT(groups.lines()[4], HasSubstr("\"assignmentEpochs\":[2,2,2]"));
   EXPECT_EQ(groups.consumer("g").state(), "Stable");
   // Nothing to say, nothing to store.
   EXPECT_EQ(a.beat(groups).assignment, std::nullopt);
@@ -115,16 +115,16 @@ TEST(ConsumerGroups, AnotherMemberGetsWhatTheFirstGivesUp) {
   a.join(groups);
   groups.advance(2'000);
   const auto joined = b.join(groups);
-  EXPECT_EQ(joined.epoch, 2);
+  EXPECT_EQ(joined.epoch, 3);
   EXPECT_EQ(joined.assignment, Partitions());  // they are not free yet
   EXPECT_EQ(groups.consumer("g").state(), "Reconciling");
   // It keeps its epoch until it has given them up.
   const auto told = a.beat(groups);
-  EXPECT_EQ(told.epoch, 1);
+  EXPECT_EQ(told.epoch, 2);
   EXPECT_EQ(a.count(), 2U);
   EXPECT_EQ(groups.consumer("g").member("a")->state, MemberState::kUnrevoked);
   EXPECT_EQ(b.beat(groups).assignment, std::nullopt);
-  EXPECT_EQ(a.beat(groups).epoch, 2);
+  EXPECT_EQ(a.beat(groups).epoch, 3);
   EXPECT_EQ(groups.consumer("g").member("a")->state, MemberState::kStable);
   b.beat(groups);
   EXPECT_EQ(b.count(), 2U);
@@ -138,13 +138,13 @@ TEST(ConsumerGroups, TargetsAreComputedNoMoreOftenThanTheInterval) {
   Client b{"b"};
   a.join(groups);
   groups.advance(500);
-  EXPECT_EQ(b.join(groups).epoch, 1);  // of the target that there is
+  EXPECT_EQ(b.join(groups).epoch, 2);  // of the target that there is
   EXPECT_EQ(groups.consumer("g").state(), "Assigning");
   groups.advance(499);
   b.beat(groups);
-  EXPECT_EQ(groups.consumer("g").assignment_epoch, 1);
+  EXPECT_EQ(groups.consumer("g").assignment_epoch, 2);
   groups.advance(1);
-  EXPECT_EQ(b.beat(groups).epoch, 2);
+  EXPECT_EQ(b.beat(groups).epoch, 3);
 }
 
 TEST(ConsumerGroups, WhoDoesNotGiveUpInTimeIsPutOut) {
@@ -206,19 +206,19 @@ TEST(ConsumerGroups, EpochsFence) {
           .error,
       ErrorCode::kGroupIdNotFound);
   a.join(groups);
-  a.epoch = 2;
+  a.epoch = 3;
   EXPECT_EQ(a.beat(groups).error, ErrorCode::kFencedMemberEpoch);
   EXPECT_TRUE(groups.lines().empty());
-  a.epoch = 1;
+  a.epoch = 2;
   // The last answer was lost.
   Client b{"b"};
   groups.advance(1'000);
   b.join(groups);
   settle(groups, {&a, &b});
-  a.epoch = 1;
+  a.epoch = 2;
   EXPECT_EQ(a.beat(groups).error, ErrorCode::kFencedMemberEpoch);  // it does not say what it holds
-  ConsumerHeartbeat late{.group = "g", .member = "a", .epoch = 1, .owned = a.has};
-  EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(late).epoch, 2);
+  ConsumerHeartbeat late{.group = "g", .member = "a", .epoch = 2, .owned = a.has};
+  EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(late).epoch, 3);
   late.owned = Partitions{{kTopic, {0, 1, 2, 3}}};
   EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(late).error, ErrorCode::kFencedMemberEpoch);
 }
@@ -263,10 +263,10 @@ TEST(ConsumerGroups, ChangesOfTopicsMoveTheGroup) {
   groups.advance(2'000);
   groups.set_topics({{"t", 2}, {"u", 5}});  // none of its business
   a.beat(groups);
-  EXPECT_EQ(groups.consumer("g").epoch, 1);
+  EXPECT_EQ(groups.consumer("g").epoch, 2);
   groups.set_topics({{"t", 3}});
   a.beat(groups);
-  EXPECT_EQ(groups.consumer("g").epoch, 2);
+  EXPECT_EQ(groups.consumer("g").epoch, 3);
   EXPECT_EQ(a.has, (Partitions{{kTopic, {0, 1, 2}}}));
   groups.advance(2'000);
   groups.set_topics({});
@@ -286,7 +286,7 @@ TEST(ConsumerGroups, TheMetadataHashIsApaches) {
   groups.restart();
   a.beat(groups);
   EXPECT_EQ(groups.consumer("g").metadata_hash, hash);
-  EXPECT_EQ(groups.consumer("g").epoch, 1);
+  EXPECT_EQ(groups.consumer("g").epoch, 2);
 }
 
 TEST(ConsumerGroups, SubscriptionsChange) {
@@ -296,11 +296,11 @@ TEST(ConsumerGroups, SubscriptionsChange) {
   a.join(groups);
   groups.advance(1'000);
   ConsumerHeartbeat c{
-      .group = "g", .member = "a", .epoch = 1, .topics = std::vector<std::string>{"u"}};
+      .group = "g", .member = "a", .epoch = 2, .topics = std::vector<std::string>{"u"}};
   const auto answer = groups.send<ConsumerHeartbeatAnswer>(c);
   EXPECT_EQ(answer.assignment, Partitions());  // first it gives up the other topic
-  EXPECT_EQ(groups.consumer("g").epoch, 2);
-  c = {.group = "g", .member = "a", .epoch = 1, .owned = Partitions()};
+  EXPECT_EQ(groups.consumer("g").epoch, 3);
+  c = {.group = "g", .member = "a", .epoch = 2, .owned = Partitions()};
   EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(c).assignment, (Partitions{{kOther, {0, 1}}}));
 }
 
@@ -315,7 +315,7 @@ TEST(ConsumerGroups, ExpressionsMatchWholeNames) {
   EXPECT_THAT(groups.lines()[1], HasSubstr("ConsumerGroupRegularExpressionValue v0 "
                                            "{\"topics\":[\"ta\",\"tb\"],"));
   // A new topic is found, but not at once.
-  ConsumerHeartbeat beat{.group = "g", .member = "a", .epoch = 1};
+  ConsumerHeartbeat beat{.group = "g", .member = "a", .epoch = 2};
   beat.client_id = "client";
   beat.client_host = "/127.0.0.1";
   groups.set_topics({{"ta", 1}, {"tb", 1}, {"xta", 1}, {"tc", 1}});
@@ -359,20 +359,20 @@ TEST(ConsumerGroups, CommitsGoByTheEpoch) {
   };
   const int32_t kept = *a.has[kTopic].begin();
   const int32_t moved = *b.has[kTopic].begin();
-  EXPECT_EQ(commit("a", 2, kept), ErrorCode::kNone);
-  EXPECT_EQ(commit("a", 1, kept), ErrorCode::kNone);  // it has had it since epoch 1
-  EXPECT_EQ(commit("b", 1, moved), ErrorCode::kStaleMemberEpoch);
-  EXPECT_EQ(commit("a", 1, moved), ErrorCode::kStaleMemberEpoch);
-  EXPECT_EQ(commit("a", 3, kept), ErrorCode::kStaleMemberEpoch);
-  EXPECT_EQ(commit("c", 1, kept), ErrorCode::kUnknownMemberId);
-  EXPECT_EQ(commit("a", 2, kept, 8), ErrorCode::kUnsupportedVersion);
+  EXPECT_EQ(commit("a", 3, kept), ErrorCode::kNone);
+  EXPECT_EQ(commit("a", 2, kept), ErrorCode::kNone);  // it has had it since epoch 2
+  EXPECT_EQ(commit("b", 2, moved), ErrorCode::kStaleMemberEpoch);
+  EXPECT_EQ(commit("a", 2, moved), ErrorCode::kStaleMemberEpoch);
+  EXPECT_EQ(commit("a", 4, kept), ErrorCode::kStaleMemberEpoch);
+  EXPECT_EQ(commit("c", 3, kept), ErrorCode::kUnknownMemberId);
+  EXPECT_EQ(commit("a", 3, kept, 8), ErrorCode::kUnsupportedVersion);
   const auto fetch = [&](std::optional<std::string> member, int32_t epoch) {
     FetchOffsets f{.group = "g", .member = std::move(member), .epoch = epoch};
     return groups.send<FetchOffsetsAnswer>(f).error;
   };
   EXPECT_EQ(fetch(std::nullopt, -1), ErrorCode::kNone);
-  EXPECT_EQ(fetch("a", 2), ErrorCode::kNone);
-  EXPECT_EQ(fetch("a", 1), ErrorCode::kStaleMemberEpoch);
+  EXPECT_EQ(fetch("a", 3), ErrorCode::kNone);
+  EXPECT_EQ(fetch("a", 2), ErrorCode::kStaleMemberEpoch);
   EXPECT_EQ(fetch("c", 1), ErrorCode::kUnknownMemberId);
   // Topics that it reads keep their offsets; the others lose them.
   EXPECT_EQ(groups.send<DeleteOffsetsAnswer>(DeleteOffsets{.group = "g", .topics = {{"t", {kept}}}})

@@ -171,7 +171,7 @@ TEST(Migration, EmptyGroupsChangeTheirKindWithTheNextMember) {
                     .topics = {{"t", kTopic, {{.index = 0, .offset = 5}}}}});
   for (const TestMember& m : members)
     groups.send<LeaveAnswer>(Leave{.group = "g", .members = {{m.id}}});
-  EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(newcomer()).epoch, 1);
+  EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(newcomer()).epoch, 2);
   groups.send(ConsumerHeartbeat{.group = "g", .member = "new", .epoch = -1});
   EXPECT_EQ(groups.consumer("g").state(), "Empty");
   Join join = join_of("g", "", of("t"));
@@ -214,13 +214,13 @@ TEST(Migration, ASetOfClassicMembersJoinsANewGroup) {
   EXPECT_EQ(rejoin(groups, m), Partitions());
   EXPECT_EQ(m.joined.protocol, "range");
   // The other one gives up half of it.
-  ConsumerHeartbeat c{.group = "g", .member = "new", .epoch = 1};
+  ConsumerHeartbeat c{.group = "g", .member = "new", .epoch = 2};
   auto told = groups.send<ConsumerHeartbeatAnswer>(c);
   ASSERT_TRUE(told.assignment);
-  EXPECT_EQ(beat(groups, m, 2), ErrorCode::kNone);  // not yet
+  EXPECT_EQ(beat(groups, m, 3), ErrorCode::kNone);  // not yet
   c.owned = *told.assignment;
   groups.send<ConsumerHeartbeatAnswer>(c);
-  EXPECT_EQ(beat(groups, m, 2), ErrorCode::kRebalanceInProgress);
+  EXPECT_EQ(beat(groups, m, 3), ErrorCode::kRebalanceInProgress);
   EXPECT_EQ(rejoin(groups, m).at(kTopic).size(), 2U);
   // What is not of consumers cannot come in.
   Join other = join_of("g", "", {{"range", "nonsense"}});

@@ -39,6 +39,10 @@ void fill_partitions(Arena& arena, const metadata::Image& image, const Partition
 void fill(Request& request, const metadata::Image& image, Described& out,
           const DescribeConsumersAnswer::Group& group, bool operations) {
   Arena& arena = request.arena();
+  if (out.group_id.empty()) {
+    out.error_code = wire::wire_value(ErrorCode::kInvalidGroupId);
+    return;
+  }
   if (!group.found) {
     out.error_code = wire::wire_value(ErrorCode::kGroupIdNotFound);
     out.error_message = group.problem;

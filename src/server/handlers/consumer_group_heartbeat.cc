@@ -26,7 +26,10 @@ using machines::group::ConsumerHeartbeatAnswer;
 using wire::ErrorCode;
 using Body = wire::ConsumerGroupHeartbeatRequest;
 
-bool is_empty(const std::optional<std::string_view>& text) { return text && text->empty(); }
+/// Nothing but space is nothing, as in Java.
+bool is_empty(const std::optional<std::string_view>& text) {
+  return text && std::ranges::all_of(*text, [](char c) { return static_cast<uint8_t>(c) <= ' '; });
+}
 
 /// Why a request cannot be meant; null: it can.
 const char* problem_of_joining(const Body& body) {
@@ -42,8 +45,8 @@ const char* problem_of_joining(const Body& body) {
 
 const char* problem(const Body& body, int16_t version) {
   const bool id_needed = version >= 1 || body.member_epoch > 0 || body.member_epoch == -1;
-  if (id_needed && body.member_id.empty()) return "MemberId can't be empty.";
-  if (body.group_id.empty()) return "GroupId can't be empty.";
+  if (id_needed && is_empty(body.member_id)) return "MemberId can't be empty.";
+  if (is_empty(body.group_id)) return "GroupId can't be empty.";
   if (is_empty(body.instance_id)) return "InstanceId can't be empty.";
   if (is_empty(body.rack_id)) return "RackId can't be empty.";
   if (body.member_epoch == 0) return problem_of_joining(body);

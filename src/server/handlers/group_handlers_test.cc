@@ -166,7 +166,7 @@ TEST_F(GroupHandlers, TheConsumerProtocolInEveryVersion) {
     const auto answer = beat(v);
     EXPECT_EQ(answer.error_code, 0);
     EXPECT_EQ(answer.member_id, "m");
-    EXPECT_EQ(answer.member_epoch, 1);
+    EXPECT_EQ(answer.member_epoch, 2);
     EXPECT_EQ(answer.heartbeat_interval_ms, 5'000);
     EXPECT_TRUE(answer.assignment);
     wire::ConsumerGroupDescribeRequest describe;
