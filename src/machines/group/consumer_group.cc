@@ -165,8 +165,11 @@ std::optional<std::string> ConsumerGroup::preferred_assignor() const {
   for (const auto& [id, m] : members_) {
     if (m->assignor) votes[*m->assignor]++;
   }
-  const auto best = std::ranges::max_element(
-      votes, [](const auto& a, const auto& b) { return a.second < b.second; });
+  // With equal votes it is the last: uniform, as Apache's tables have it.
+  auto best = votes.begin();
+  for (auto at = votes.begin(); at != votes.end(); ++at) {
+    if (at->second >= best->second) best = at;
+  }
   if (best == votes.end()) return std::nullopt;
   return std::string(best->first);
 }
