@@ -65,7 +65,11 @@ DescribeConsumersAnswer describe_consumers(const Draft& draft, const DescribeCon
            .assignment_epoch = group.assignment_epoch,
            .assignor = group.preferred_assignor().value_or(
                std::string(assignor::name(draft.settings.default_assignor())))};
-    for (const auto& [member_id, m] : group.members())
+    for (const auto& [member_id, m] : group.members()) {
+      // What it has yet to give up it still has.
+      Partitions held = without_epochs(m->assigned);
+      for (const auto& [topic, indexes] : without_epochs(m->revoking))
+        held[topic].insert(indexes.begin(), indexes.end());
       out.members.push_back({.id = member_id,
                              .instance = m->instance,
                              .rack = m->rack,
@@ -74,9 +78,10 @@ DescribeConsumersAnswer describe_consumers(const Draft& draft, const DescribeCon
                              .client_host = m->client_host,
                              .topics = {m->topics.begin(), m->topics.end()},
                              .regex = m->regex,
-                             .assigned = without_epochs(m->assigned),
+                             .assigned = std::move(held),
                              .target = contents(group.target(member_id)),
                              .classic = m->classic.has_value()});
+    }
   }
   return answer;
 }

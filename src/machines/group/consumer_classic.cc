@@ -25,7 +25,7 @@ class ConsumerJoin {
               ? new_member_id(c_.instance ? *c_.instance : c_.client_id, draft_.now.random)
               : c_.member;
     if (const ErrorCode error = enter(); error != ErrorCode::kNone)
-      return {.error = error, .member = error == ErrorCode::kMemberIdRequired ? id_ : c_.member};
+      return {.error = error, .member = error == ErrorCode::kMemberIdRequired ? id_ : ""};
     const bool bumped = update_member();
     if (downgrades_) return downgraded(bumped);
     edit_.update_target();
@@ -44,13 +44,14 @@ class ConsumerJoin {
     const auto max = static_cast<size_t>(std::max(draft_.settings.consumer_max_size, 0));
     if (group.members().size() >= max && group.member(id_) == nullptr)
       return ErrorCode::kGroupMaxSizeReached;
-    const auto said = c_.protocols.empty()
-                          ? std::nullopt
-                          : read_subscription(c_.protocols.front().metadata, edit_.image());
-    if (!said || !group.supports(c_.protocol_type, c_.protocols))
+    // group.consumer.migration.policy=disabled: the protocols are not mixed.
+    const bool may_mix = draft_.settings.may_upgrade || draft_.settings.may_downgrade;
+    if (!may_mix || !group.supports(c_.protocol_type, c_.protocols))
       return ErrorCode::kInconsistentGroupProtocol;
-    subscription_ = *said;
     if (c_.member.empty() && c_.id_required && !c_.instance) return ErrorCode::kMemberIdRequired;
+    const auto said = read_subscription(c_.protocols.front().metadata, edit_.image());
+    if (!said) return ErrorCode::kInconsistentGroupProtocol;
+    subscription_ = *said;
     if (c_.instance) return enter_static();
     const ConsumerMember* known = group.member(id_);
     become(known);

@@ -202,6 +202,10 @@ Answer leave_static(Draft& draft, const ConsumerHeartbeat& c, const ConsumerMemb
   ConsumerMember away = known;
   away.epoch = kStaticLeaveEpoch;
   away.revoking.clear();
+  // Who comes back in its place is given them anew.
+  for (auto& [topic, partitions] : away.assigned) {
+    for (auto& [index, epoch] : partitions) epoch = 0;
+  }
   edit.put_assignment(away);
   edit.disarm(rebalance_timer(c.group, away.id));
   edit.finish();

@@ -238,6 +238,8 @@ TEST(ConsumerGroups, AStaticMemberMayGoAndComeBack) {
   EXPECT_EQ(other.join(groups).error, ErrorCode::kUnreleasedInstanceId);
   EXPECT_EQ(a.leave(groups, -2).epoch, -2);
   EXPECT_EQ(groups.consumer("g").member("a")->epoch, -2);
+  for (const auto& [index, epoch] : groups.consumer("g").member("a")->assigned.at(kTopic))
+    EXPECT_EQ(epoch, 0) << index;
   const int32_t epoch = groups.consumer("g").epoch;
   const auto back = other.join(groups);
   EXPECT_EQ(back.error, ErrorCode::kNone);

@@ -96,8 +96,9 @@ bool share_a_protocol(const std::vector<const ClassicPart*>& members) {
   return !members.empty() && std::ranges::any_of(members.front()->protocols, known_to_all);
 }
 
-/// The consumer group as a stable classic one, of members that are all classic.
-ClassicGroup classic_group(const ConsumerEdit& edit, WallMs now) {
+/// The consumer group as a stable classic one; those that do not go are all classic.
+ClassicGroup classic_group(const ConsumerEdit& edit, WallMs now,
+                           const std::vector<std::string>& without) {
   const ConsumerGroup& group = edit.group();
   ClassicGroup out{.state = ClassicState::kStable,
                    .previous = ClassicState::kStable,
@@ -105,6 +106,7 @@ ClassicGroup classic_group(const ConsumerEdit& edit, WallMs now) {
                    .generation = group.epoch,
                    .protocol_type = "consumer"};
   for (const auto& [id, m] : group.members()) {
+    if (std::ranges::find(without, id) != without.end()) continue;
     Member member{.id = id,
                   .instance = m->instance,
                   .client_id = m->client_id,
@@ -151,8 +153,9 @@ bool may_downgrade(const Draft& draft, const ConsumerGroup& group,
          left.size() <= static_cast<size_t>(std::max(draft.settings.max_size, 0));
 }
 
-void downgrade(Draft& draft, ConsumerEdit& edit, bool rebalance) {
-  ClassicGroup group = classic_group(edit, draft.now.wall);
+void downgrade(Draft& draft, ConsumerEdit& edit, bool rebalance,
+               const std::vector<std::string>& without) {
+  ClassicGroup group = classic_group(edit, draft.now.wall, without);
   const ConsumerGroup gone = edit.group();
   const std::string id = edit.id();
   for (const auto& [member, m] : gone.members()) edit.disarm_all(member);
@@ -173,11 +176,7 @@ void drop_members(Draft& draft, const std::string& group, const std::vector<std:
     edit.drop_members(members);
     return edit.finish();
   }
-  for (const std::string& id : members) {
-    edit.remove_member(id);
-    edit.disarm_all(id);
-  }
-  downgrade(draft, edit, true);
+  downgrade(draft, edit, true, members);
 }
 
 }  // namespace odradek::machines::group

@@ -22,7 +22,9 @@ void drop_members(Draft& draft, const std::string& group, const std::vector<std:
 /// Whether the group may become a classic one with those members that are left, and one that joins.
 bool may_downgrade(const Draft& draft, const ConsumerGroup& group,
                    const std::vector<std::string>& without, const ClassicPart* joining = nullptr);
-/// Makes it one; with `rebalance` its members are asked to join again. It finishes `edit`.
-void downgrade(Draft& draft, ConsumerEdit& edit, bool rebalance);
+/// Makes it one without those; with `rebalance` its members are asked to join again. It finishes
+/// `edit`.
+void downgrade(Draft& draft, ConsumerEdit& edit, bool rebalance,
+               const std::vector<std::string>& without = {});
 
 }  // namespace odradek::machines::group

@@ -223,7 +223,7 @@ TEST(Migration, ASetOfClassicMembersJoinsANewGroup) {
   EXPECT_EQ(beat(groups, m, 3), ErrorCode::kRebalanceInProgress);
   EXPECT_EQ(rejoin(groups, m).at(kTopic).size(), 2U);
   // What is not of consumers cannot come in.
-  Join other = join_of("g", "", {{"range", "nonsense"}});
+  Join other = join_of("g", m.id, {{"range", "nonsense"}});
   EXPECT_EQ(groups.send<JoinAnswer>(other).error, ErrorCode::kInconsistentGroupProtocol);
   other = join_of("g", "", of("t"));
   other.protocol_type = "connect";

@@ -93,9 +93,15 @@ io::Task<void> handle_consumer_group_describe(Request& request) {
       continue;
     }
     const auto& answer = kept.emplace_back(std::move(std::get<DescribeConsumersAnswer>(*result)));
-    for (size_t k = 0; k < part.indexes.size(); k++)
-      fill(request, *image, response.groups[part.indexes[k]], answer.groups[k],
-           body.include_authorized_operations);
+    for (size_t k = 0; k < part.indexes.size(); k++) {
+      const size_t i = part.indexes[k];
+      if (body.group_ids[i].empty()) {
+        refuse(i, ErrorCode::kInvalidGroupId);
+      } else {
+        fill(request, *image, response.groups[i], answer.groups[k],
+             body.include_authorized_operations);
+      }
+    }
   }
   request.respond(response);
 }
