@@ -10,6 +10,7 @@ import collections
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -426,6 +427,59 @@ def hand_over(first, second, port, kill):
         wanted.extend(f'across-{i}' for i in range(4))
         eventually(lambda: stable(place.address, 't'), 'nothing is left open')
         once(read(place.address, 't'), wanted, 'after two hand-overs')
+
+
+def state_record(transactional_id, producer_id, epoch, topic, status):
+    """Key and value of `__transaction_state`, value version 1, client of transaction.version 2."""
+    now = int(time.time() * 1000)
+    name = transactional_id.encode()
+    key = struct.pack('>hh', 0, len(name)) + name
+    value = struct.pack('>hqhib', 1, producer_id, epoch, 600000, status)
+    value += b'\x02' + bytes([len(topic) + 1]) + topic.encode() + b'\x02' + struct.pack('>i', 0) + b'\0'
+    value += struct.pack('>qq', now, now) + b'\x02' + b'\0\x08' + struct.pack('>q', producer_id) + b'\x02\x02' + struct.pack('>h', 2)
+    return key, value
+
+
+def decided_elsewhere(first, second, port):
+    """The first broker dies between the decision to end a transaction and its markers: the second one writes them."""
+    with Place(first, port) as place:
+        make_topics(place.address, 't')
+        for status, name in ((2, 'commits'), (3, 'aborts')):
+            p = producer(place.address, name, **{'transaction.timeout.ms': 600000})
+            p.begin_transaction()
+            p.produce('t', name, partition=0)
+            p.flush(10)
+            told = transactions(place.address, 'describe', '--transactional-id', name)
+            found = re.search(name + r'\s+(\d+)\s+(\d+)\s+Ongoing', told)
+            true(found, told)
+            # Brokers let this client write to their own topics.
+            tool = confluent_kafka.Producer({'bootstrap.servers': place.address, 'client.id': '__admin_client'})
+            key, value = state_record(name, int(found.group(1)), int(found.group(2)) + 1, 't', status)
+            index = abs(java_hash(name)) % 3
+            tool.produce('__transaction_state', key=key, value=value, partition=index)
+            equal(tool.flush(10), 0, 'messages left')
+        place.become(second, kill=True)
+        eventually(lambda: stable(place.address, 't'), 'the markers are written')
+        equal(read(place.address, 't'), ['commits'], 'committed')
+        listed = transactions(place.address, 'list')
+        true(re.search(r'commits\s.*CompleteCommit', listed) and re.search(r'aborts\s.*CompleteAbort', listed), listed)
+
+
+def java_hash(text):
+    h = 0
+    for c in text:
+        h = (31 * h + ord(c)) & 0xFFFFFFFF
+    return h - (1 << 32) if h >= 1 << 31 else h
+
+
+@case
+def decided_here_and_ended_by_apache(kind, port):
+    decided_elsewhere('odradek', 'apache', port)
+
+
+@case
+def decided_by_apache_and_ended_here(kind, port):
+    decided_elsewhere('apache', 'odradek', port)
 
 
 @case
