@@ -1,6 +1,8 @@
 """Members of consumer groups for bench/groups.py: many in one thread, requests packed by hand, so that the broker and not
 the client decides how long a rebalance takes. Old versions of the requests are used: they say the same in fewer bytes."""
 import errno
+import heapq
+import itertools
 import selectors
 import socket
 import struct
@@ -72,6 +74,7 @@ class Member:
     # -- what to do next
     def then(self, what, after_s=0.0):
         self.next, self.next_at = what, time.time() + after_s
+        heapq.heappush(self.crowd.due, (self.next_at, next(self.crowd.counter), self))
 
     def connect(self):
         try:
@@ -251,6 +254,7 @@ class Crowd:
         host, port = address.rsplit(':', 1)
         self.beat_s = beat_s
         self.address, self.selector, self.members, self.consumed = (host, int(port)), selectors.DefaultSelector(), [], {}
+        self.due, self.counter = [], itertools.count()     # members that have something to do, by when
 
     def add(self, group, topic, partitions, session_ms=6000):
         self.members.append(Member(self, group, topic, partitions, session_ms))
@@ -263,12 +267,12 @@ class Crowd:
             now = time.time()
             if now > end:
                 raise RuntimeError('the members did not get there')
-            wait = min((m.next_at for m in self.members if m.alive and m.next), default=now + 0.01) - now
+            wait = self.due[0][0] - now if self.due else 0.01
             for key, _ in self.selector.select(max(0.0, min(wait, 0.01))):
                 key.data.readable()
             now = time.time()
-            for m in self.members:
-                m.turn(now)
+            while self.due and self.due[0][0] <= now:
+                heapq.heappop(self.due)[2].turn(now)
         return time.time()
 
     def run_for(self, seconds):

@@ -48,11 +48,17 @@ def topic(broker, name, partitions):
 # ---- pauses
 
 def pauses(table, kind, port, _):
-    def add(what, seconds):
-        table.add(what, kind, seconds * 1000, 'ms')
-        print(f'#   {what}: {seconds * 1000:.1f} ms', file=sys.stderr, flush=True)
+    for name in ('default durability', 'not synced'):
+        pauses_at(table, kind, port, name)
 
-    with brokers.Broker(kind, port, heap=tables.HEAP, loops=None, properties={'group.initial.rebalance.delay.ms': '3000'}) as broker:
+
+def pauses_at(table, kind, port, durability):
+    def add(what, seconds):
+        table.add(f'{what}, {durability}', kind, seconds * 1000, 'ms')
+        print(f'#   {what}, {durability}: {seconds * 1000:.1f} ms', file=sys.stderr, flush=True)
+
+    properties = {'group.initial.rebalance.delay.ms': '3000', **DURABILITIES[durability]}
+    with brokers.Broker(kind, port, heap=tables.HEAP, loops=None, properties=properties) as broker:
         topic(broker, 'shared', PARTITIONS)
         topic(broker, 'wide', MANY)
         warm_up(broker)
@@ -83,7 +89,8 @@ def pauses(table, kind, port, _):
             end = crowd.run_until(lambda: crowd.all_consumed([f'many-{turn}'], MANY, began))
             add(f'{MANY} members form a group on {MANY} partitions', end - began - 2 * DELAY_S)
             crowd.close()
-        restarts(broker, add)
+        if durability == 'default durability':
+            restarts(broker, add)
 
 
 def warm_up(broker):

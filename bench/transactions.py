@@ -38,9 +38,9 @@ def measure(table, kind, port, producers, durability, seconds, class_path):
         connection = probe.Connection(broker.host, broker.port)
         if probe.create_topic(connection, 'bench', producers):
             raise RuntimeError('no topic')
-        load = subprocess.Popen(['java', '-Xmx256m', '-XX:+UseSerialGC', f'-Dlog4j2.configurationFile={brokers.kafka_dir()}/log4j2.properties', '-Dtest.loglevel=ERROR',
-                                 '-cp', class_path, 'TxnLoad', broker.address, 'bench', str(producers), str(RECORDS), str(SIZE),
-                                 str(seconds)], stdout=subprocess.PIPE, text=True)
+        command = ['java', '-Xmx256m', '-XX:+UseSerialGC', f'-Dlog4j2.configurationFile={brokers.kafka_dir()}/log4j2.properties',
+                   '-Dtest.loglevel=ERROR', '-cp', class_path, 'TxnLoad', broker.address, 'bench', producers, RECORDS, SIZE, seconds]
+        load = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
         try:
             cpu = {}
             for _ in range(2):

@@ -51,8 +51,9 @@ def steps(mode):
         yield 'counts', ['bash', 'bench/counts.sh'], 240
         yield 'compat', ['bash', 'tests/compat/run.sh'], 1500
         yield 'groups', ['bash', 'tests/groups/run.sh'], 900
+        yield 'groups, new protocol', ['bash', 'tests/groups/run.sh', 'consumer_protocol'], 900
         yield 'clients of transactions', ['bash', 'tests/txn/clients.sh'], 600
-        yield 'scripted groups', [sys.executable, '-B', 'tests/groups/scripted.py', 'classic_scripts'], 300
+        yield 'scripted groups', [sys.executable, '-B', 'tests/groups/scripted.py'], 600
         yield 'consistency checker', [sys.executable, '-B', 'tests/consistency/checker_test.py'], 60
         yield 'transactions', [sys.executable, '-B', 'tests/txn/scripted.py'], 400
         yield 'consistency', ['bash', 'tests/consistency/run.sh'], 400

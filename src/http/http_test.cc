@@ -103,6 +103,18 @@ TEST_P(HttpTest, AViewMayTakeItsTime) {
   EXPECT_TRUE(answer.ends_with("\r\n\r\nlate\n")) << answer;
 }
 
+TEST_P(HttpTest, ClosesWhileAViewIsMade) {
+  auto socket = connect();
+  std::string answer;
+  bool closed = false;
+  io::spawn(talk(*socket, "GET /slow HTTP/1.0\r\n\r\n", answer, closed));
+  sim_.run_for(Millis(100));
+  server_->close();
+  sim_.run_for(Millis(1'000));
+  EXPECT_TRUE(closed);
+  EXPECT_EQ(answer, "");
+}
+
 TEST_P(HttpTest, HealthFollowsTheState) {
   EXPECT_TRUE(ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
   state_ = "stopping";

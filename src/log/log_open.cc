@@ -13,6 +13,7 @@
 #include "log/log_dir.h"
 #include "log/log_impl.h"
 #include "log/write_ahead.h"
+#include "wire/record_batch.h"
 
 namespace odradek::log {
 
@@ -566,6 +567,16 @@ Result<Opener::Walked> Opener::walk(Segment& segment, uint64_t from, uint64_t at
   return Walked{scanner.position(), scanner.problem()};
 }
 
+/// Whether the bytes are whole batches.
+bool whole_batches(ByteView bytes) {
+  wire::BatchIterator batches(bytes);
+  while (true) {
+    const auto batch = batches.next();
+    if (!batch) return false;
+    if (!*batch) return batches.rest().empty();
+  }
+}
+
 /// Brings back what the write-ahead files have of a segment from `good` on, the end of its good
 /// part. False if there is nothing, or if it does not go on from what is here: then the log has
 /// another history than the files know.
@@ -588,6 +599,8 @@ Result<bool> Opener::restore(Segment& segment, uint64_t good) {
     auto got = (*file)->read(range->from, here);
     if (!got) return std::unexpected(got.error());
     if (*got != here.size() || here != bytes) return false;
+    // A few equal bytes prove nothing: compaction writes a segment anew, shorter.
+    if (!whole_batches(bytes)) return false;
   }
   uint64_t at = good;
   for (; range != ranges.end() && range->from <= at; range++) {

@@ -401,6 +401,32 @@ TEST_F(AheadLogTest, AnotherHistoryIsLeftAlone) {
   EXPECT_EQ(records[1].second, "xxxxxxxxxx");
 }
 
+TEST_F(AheadLogTest, ACompactedSegmentThatEndsWithinAnAppendIsLeftAlone) {
+  // Found by the simulator: the segment's last byte was the first of a batch that it had once had.
+  auto ahead = make();
+  const LogConfig config{.segment_bytes = 300};
+  auto log = open_or_die(options(config));
+  for (const char fill : {'a', 'b', 'c', 'd', 'e'}) {
+    append(*log, make_batch({.fill = fill}));
+    commit(*log, *ahead);
+  }
+  const auto before = read_all(*log, Offset(0));
+  log.reset();
+  disk().sync_everything();
+  auto file = disk().open("/data/t-0/00000000000000000000.log", io::OpenMode::kWrite).value();
+  const size_t one = make_batch({}).size();
+  ASSERT_GE(file->size().value(), 2 * one);
+  ASSERT_LT(file->size().value(), 5 * one);
+  const ByteBuffer cleaned = make_batch({.value_size = 11, .fill = 'z'});
+  ASSERT_EQ(cleaned.size(), one + 1);
+  ASSERT_TRUE(file->truncate(0));
+  ASSERT_TRUE(file->write(0, ByteView(cleaned)));
+  const auto after = read_all(*open_again(Offset(0), config), Offset(0));
+  ASSERT_FALSE(after.empty());
+  EXPECT_EQ(after.front().second, "zzzzzzzzzzz");
+  EXPECT_EQ(after.back(), before.back());
+}
+
 TEST_F(AheadLogTest, ATruncationAsksToForget) {
   auto log = open_or_die(options());
   append(*log, make_batch({}));

@@ -31,6 +31,7 @@ struct Now {
 struct TimerOrder {
   std::string key;
   std::optional<Millis> after;
+  bool if_absent = false;  // an armed one stays as it is
   bool operator==(const TimerOrder&) const = default;
 };
 

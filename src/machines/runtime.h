@@ -194,7 +194,10 @@ class Runtime {
       gathered_.push_back(std::move(r));
     }
     gathered_bytes_ += bytes;
-    for (const TimerOrder& order : decision.timers) set_timer(order.key, order.after);
+    for (const TimerOrder& order : decision.timers) {
+      if (order.if_absent && timers_.contains(order.key)) continue;
+      set_timer(order.key, order.after);
+    }
     if (gathered_.empty() && parked_.empty())
       return release(decision.response, decision.messages, done);
     if (durable) arm_append();

@@ -15,18 +15,6 @@ using machines::group::Sync;
 using machines::group::Token;
 using machines::group::TopicsDeleted;
 
-machines::group::Settings settings_of(const metadata::BrokerConfig& c, size_t batch_bytes_max) {
-  using enum metadata::BrokerKey;
-  machines::group::Settings s;
-  s.initial_rebalance_delay_ms = c.int32(kGroupInitialRebalanceDelayMs);
-  s.max_size = c.int32(kGroupMaxSize);
-  s.batch_bytes_max = batch_bytes_max;
-  s.metadata_max_bytes = c.int32(kOffsetMetadataMaxBytes);
-  s.offsets_retention = Millis(c.int64(kOffsetsRetentionMinutes) * 60'000);
-  s.retention_check = c.millis(kOffsetsRetentionCheckIntervalMs);
-  return s;
-}
-
 /// The token of a command whose answer may come from another one; null: it cannot.
 Token* token_of(machines::group::Command& command) {
   if (auto* join = std::get_if<Join>(&command)) return &join->token;
@@ -77,17 +65,20 @@ void GroupHost::begin(replica::Partition& partition) {
   auto owned = std::make_unique<Hosted>();
   Hosted* hosted = owned.get();
   hosted->partition = &partition;
-  const size_t bytes_max =
-      static_cast<size_t>(partition.settings().config.max_message_bytes) * 3 / 4;
   hosted->coordinator = std::make_unique<Coordinator<machines::GroupMachine>>(
       shard_, partition, codec_of(*config_),
       Coordinator<machines::GroupMachine>::Hooks{
           .make =
-              [settings = settings_of(*config_, bytes_max)] {
-                return std::make_unique<machines::GroupMachine>(settings);
+              [this, hosted, &partition] {
+                hosted->changed = {};
+                return std::make_unique<machines::GroupMachine>(settings(partition), image_);
               },
           .on_message = [hosted](machines::group::Message m) { answer(*hosted, std::move(m)); },
-          .on_loaded = [this, index] { remove_deleted(index); },
+          .on_loaded =
+              [this, index] {
+                tell_metadata(index);
+                remove_deleted(index);
+              },
           .on_lost = [hosted] { fail_waiting(*hosted); }},
       logger_);
   hosted_[index] = std::move(owned);
@@ -109,6 +100,7 @@ void GroupHost::submit(int32_t partition, machines::group::Command command, Done
   const auto at = hosted_.find(partition);
   if (at == hosted_.end()) return done(std::unexpected(wire::ErrorCode::kNotCoordinator));
   Hosted* hosted = at->second.get();
+  if (hosted->changed.image || hosted->changed.settings) tell_metadata(partition);
   if (hosted->coordinator->active()) {
     const wire::ErrorCode error = check(*hosted, command);
     if (error != wire::ErrorCode::kNone) return done(std::unexpected(error));
@@ -141,7 +133,7 @@ wire::ErrorCode GroupHost::check(const Hosted& hosted, const machines::group::Co
   return wire::ErrorCode::kNone;
 }
 
-void GroupHost::follow(const metadata::Delta& delta) {
+void GroupHost::remove_deleted(const metadata::Delta& delta) {
   TopicsDeleted deleted;
   for (const auto& [id, change] : delta.topics) {
     if (change.before && !change.after) deleted.topics.push_back({change.before->name, id});

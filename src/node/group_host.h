@@ -37,8 +37,9 @@ class GroupHost final : public server::GroupCoordinators, private replica::Parti
   /// Adds about `at_a_time` offsets of the next groups to a survey, or counts what is beyond
   /// `limit`; false when all groups have been seen (group_survey.cc).
   bool survey(SurveyCursor& cursor, GroupSurvey& survey, size_t limit, size_t at_a_time) const;
-  /// Offsets of topics that are gone go too.
-  void follow(const metadata::Delta& delta);
+  /// A new image: coordinators learn of topics, racks and settings of groups. Offsets of topics
+  /// that are gone go too.
+  void follow(const metadata::Publication& publication, metadata::BrokerConfigPtr config);
 
  private:
   struct Hosted {
@@ -48,13 +49,18 @@ class GroupHost final : public server::GroupCoordinators, private replica::Parti
     std::unordered_map<machines::group::Token, Done> waiting;
     /// Topics that went while it was loading.
     machines::group::TopicsDeleted deleted;
+    /// What it has yet to learn.
+    machines::group::MetadataChanged changed;
   };
 
   void changed(replica::Partition& partition) override;
   void committed(replica::Partition& partition) override;
   void gone(replica::Partition& partition) override;
   void begin(replica::Partition& partition);
+  void remove_deleted(const metadata::Delta& delta);
   void remove_deleted(int32_t partition);
+  void tell_metadata(int32_t partition);
+  machines::group::Settings settings(const replica::Partition& partition) const;
   /// Why the partition's log would refuse what the command appends for a transaction.
   static wire::ErrorCode check(const Hosted& hosted, const machines::group::Command& command);
   static void fail_waiting(Hosted& hosted);
@@ -62,6 +68,7 @@ class GroupHost final : public server::GroupCoordinators, private replica::Parti
 
   replica::Shard& shard_;
   metadata::BrokerConfigPtr config_;
+  metadata::ImagePtr image_;  // null before the first
   Logger logger_;
   std::map<int32_t, std::unique_ptr<Hosted>> hosted_;
   machines::group::Token last_token_ = 0;

@@ -42,7 +42,8 @@ class GroupHostTest : public replica::ReplicaFixture {
     metadata::Properties properties = metadata::BrokerConfig::standalone_properties();
     auto loaded = metadata::BrokerConfig::load(std::move(properties));
     EXPECT_TRUE(loaded);
-    host = std::make_unique<GroupHost>(shard(), loaded->config, Logger(&lines, "groups"));
+    config = loaded->config;
+    host = std::make_unique<GroupHost>(shard(), config, Logger(&lines, "groups"));
   }
   void topic() {
     offsets = create_topic("__consumer_offsets", 2, {{"cleanup.policy", "compact"}});
@@ -91,7 +92,18 @@ class GroupHostTest : public replica::ReplicaFixture {
             .protocols = {{"range", "x"}}};
   }
 
+  /// The host sees the image as it is, as if all of it were new.
+  void follow_image() {
+    auto delta = std::make_shared<metadata::Delta>();
+    delta->before = std::make_shared<metadata::Image>();
+    delta->after = image;
+    image->for_each_topic(
+        [&](const metadata::TopicPtr& t) { delta->topics[t->id] = {nullptr, t}; });
+    on_loop([&] { host->follow({image, delta}, config); });
+  }
+
   Lines lines;
+  metadata::BrokerConfigPtr config;
   std::unique_ptr<GroupHost> host;
   Uuid offsets;
   std::map<size_t, server::GroupResult> results;
@@ -208,13 +220,44 @@ TEST_F(GroupHostTest, OffsetsGoWithTheirTopic) {
     record(wire::RemoveTopicRecord{.topic_id = t}, 0);
     const metadata::Publication p = build();
     publish(p);
-    on_loop([&] { host->follow(*p.delta); });
+    on_loop([&] { host->follow(p, config); });
   };
   // While the coordinator loads, the deletion waits for it.
   restart();
   follow();
   ASSERT_TRUE(sim.run_until([&] { return offset_of("g") == -1; }, Millis(1'000)));
   EXPECT_EQ(partition(offsets).log_end(), Offset(2));
+}
+
+TEST_F(GroupHostTest, ConsumersGetPartitionsOfTopicsThatCome) {
+  using machines::group::ConsumerHeartbeat;
+  using machines::group::ConsumerHeartbeatAnswer;
+  using machines::group::Partitions;
+  topic();
+  follow_image();
+  ConsumerHeartbeat c{.group = "g",
+                      .member = "m",
+                      .rebalance_timeout_ms = 10'000,
+                      .topics = std::vector<std::string>{"t"},
+                      .owned = Partitions()};
+  const auto beat = [&] { return std::get<ConsumerHeartbeatAnswer>(*ask(c)); };
+  EXPECT_EQ(beat().assignment, Partitions());
+  c.epoch = 2;
+  const Uuid t = create_topic("t", 2);
+  follow_image();
+  sim.run_for(Millis(2'000));
+  auto answer = beat();
+  EXPECT_EQ(answer.epoch, 3);
+  EXPECT_EQ(answer.assignment, (Partitions{{t, {0, 1}}}));
+  // After a restart it is where it was, and has nothing to do.
+  restart();
+  follow_image();
+  c = {.group = "g", .member = "m", .epoch = 3};
+  ASSERT_TRUE(sim.run_until([&] { return error_of(ask(c)) == ErrorCode::kNone; }, Millis(1'000)));
+  answer = beat();
+  EXPECT_EQ(answer.error, ErrorCode::kNone);
+  EXPECT_EQ(answer.epoch, 3);
+  EXPECT_EQ(answer.assignment, std::nullopt);
 }
 
 TEST_F(GroupHostTest, RecordsThatCannotBeReadAreLeftOut) {

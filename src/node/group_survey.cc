@@ -37,7 +37,10 @@ std::optional<LateMember> late(const Coordinator<machines::GroupMachine>& coordi
 void add_to(GroupSurvey& survey, const std::string& id, const machines::group::Group& group,
             const Coordinator<machines::GroupMachine>& coordinator, size_t limit, WallMs now) {
   const machines::group::ClassicGroup& classic = *group.classic;
-  const std::string_view state = machines::group::name(classic.state);
+  const auto* consumer = group.consumer.get();
+  const std::string_view state =
+      consumer != nullptr ? consumer->state() : machines::group::name(classic.state);
+  const WallMs since = consumer != nullptr ? consumer->assigned_at : classic.since;
   survey.states[state]++;
   size_t offsets = 0;
   for (const auto& [topic, partitions] : group.offsets) offsets += partitions.size();
@@ -46,7 +49,10 @@ void add_to(GroupSurvey& survey, const std::string& id, const machines::group::G
     return;
   }
   SurveyedGroup told{
-      .id = id, .state = state, .since = classic.since, .members = classic.members.size()};
+      .id = id,
+      .state = state,
+      .since = since,
+      .members = consumer != nullptr ? consumer->members().size() : classic.members.size()};
   for (const auto& [topic, partitions] : group.offsets) {
     for (const auto& [index, c] : partitions) {
       told.committed_at = std::max(told.committed_at, c.committed_at);
@@ -59,7 +65,7 @@ void add_to(GroupSurvey& survey, const std::string& id, const machines::group::G
   }
   for (const auto& awaited : machines::group::awaited(id, group)) {
     if (survey.late >= limit) break;
-    auto member = late(coordinator, awaited, Millis(now - classic.since));
+    auto member = late(coordinator, awaited, Millis(now - since));
     if (!member) continue;
     told.late.push_back(std::move(*member));
     survey.late++;

@@ -104,7 +104,7 @@ void LoopParts::follow(const metadata::Publication& publication) {
   }
   transactions.follow(image);
   shard.apply(publication);
-  groups.follow(*publication.delta);
+  groups.follow(publication, config);
   services.image = publication.image;
 }
 

@@ -62,6 +62,8 @@ constexpr ApiEntry kServed[] = {
     {kDescribeProducers,       0, 0, 0,  kYes, kNo,  kBarrier,  handle_describe_producers},
     {kDescribeTransactions,    0, 0, 0,  kYes, kNo,  kBarrier,  handle_describe_transactions},
     {kListTransactions,        0, 0, 2,  kYes, kNo,  kBarrier,  handle_list_transactions},
+    {kConsumerGroupHeartbeat,  0, 0, 1,  kYes, kNo,  kBarrier,  handle_consumer_group_heartbeat},
+    {kConsumerGroupDescribe,   0, 0, 1,  kYes, kNo,  kBarrier,  handle_consumer_group_describe},
     {kAssignReplicasToDirs,    0, 0, 0,  kNo,  kYes, kBarrier,  handle_assign_replicas_to_dirs},
     {kListConfigResources,     0, 0, 1,  kYes, kNo,  kBarrier,  handle_list_config_resources},
     {kDescribeTopicPartitions, 0, 0, 0,  kYes, kNo,  kBarrier,  handle_describe_topic_partitions},

@@ -19,6 +19,9 @@ namespace odradek::server {
 
 inline constexpr std::string_view kOffsetsTopic = "__consumer_offsets";
 
+/// Without authorizer everything is allowed on a group: read, describe, delete, and their configs.
+inline constexpr int32_t kAllGroupOperations = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+
 using GroupResult = std::expected<machines::group::Response, wire::ErrorCode>;
 
 /// The coordinators of one loop; `node` implements it.

@@ -58,7 +58,9 @@ class ClassicMember : GroupConsumer {
   bool tried_ = false;      // has joined with this id, or tried to
   bool joined_ = false;     // no rebalance is due, as far as it knows
   bool was_given_ = false;  // this id has been given something (maybe nothing)
-  MonoNs in_touch_{0};      // when it sent the last request that shows it to be a good member
+  /// When it sent its last heartbeat that was answered well. What joins and syncs do for its
+  /// session it cannot tell: who comes late is answered without it beginning anew, as at Apache.
+  MonoNs in_touch_{0};
   bool ended_ = false;
   bool says_goodbye_ = false;
 };
@@ -68,6 +70,7 @@ void ClassicMember::react(const char* what, ErrorCode error) {
   switch (error) {
     case ErrorCode::kUnknownMemberId:
       forgotten(what);
+      in_touch_ = MonoNs(0);
       id.clear();
       [[fallthrough]];
     case ErrorCode::kIllegalGeneration:
@@ -78,7 +81,9 @@ void ClassicMember::react(const char* what, ErrorCode error) {
       joined_ = false;
       return;
     case ErrorCode::kFencedInstanceId:
-      if (!plan.instance || world.last_process[{plan.group, *plan.instance}] == plan.name)
+      // Before it is given something the group may forget that it has come (as at Apache).
+      if (!plan.instance ||
+          (was_given_ && world.last_process[{plan.group, *plan.instance}] == plan.name))
         world.history.fail(fmt::format("{}: {} is fenced by nobody", plan.group, plan.name));
       world.fenced++;
       ended_ = true;
@@ -168,7 +173,6 @@ io::Task<void> ClassicMember::join() {
   const bool fresh = id.empty() || !std::exchange(tried_, true);
   const wire::JoinGroupRequest request = join_request(arena, version);
   const GroupHistory::Moment sent = world.history.moment();
-  const MonoNs sent_at = loop.clock().now();
   auto reply =
       co_await coordinator.call<wire::JoinGroupRequest, wire::JoinGroupResponse>(request, version);
   if (!reply) {
@@ -178,7 +182,6 @@ io::Task<void> ClassicMember::join() {
   std::optional<Joined> joined;
   take_join(reply->body, sent, fresh, joined);
   if (!joined) co_return;
-  in_touch_ = sent_at;
   co_await sync(std::move(*joined));
 }
 
@@ -201,7 +204,6 @@ io::Task<void> ClassicMember::sync(Joined joined) {
     assignment.assignment = as_bytes(arena.copy(as_text(bytes)));
   }
   const GroupHistory::Moment sent = world.history.moment();
-  const MonoNs sent_at = loop.clock().now();
   auto reply =
       co_await coordinator.call<wire::SyncGroupRequest, wire::SyncGroupResponse>(request, version);
   if (!reply) {
@@ -213,7 +215,6 @@ io::Task<void> ClassicMember::sync(Joined joined) {
   auto given = decode_assignment(reply->body.assignment);
   if (!given) co_return world.history.fail("an assignment that cannot be read");
   world.history.assigned(plan.group, joined.generation, owner(), *given, sent);
-  in_touch_ = sent_at;
   was_given_ = joined_ = true;
   epoch = joined.generation;
   co_await take_assignment(std::move(*given));

@@ -1,5 +1,5 @@
-// Java's String.hashCode, where Kafka lets it decide: which partition a group, transaction or share
-// key belongs to.
+// Text as Java sees it, in UTF-16 units, and its String.hashCode, where Kafka lets it decide: which
+// partition a group, transaction or share key belongs to.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,9 @@
 
 namespace odradek::wire {
 
-/// Over the UTF-16 units of `text` (UTF-8).
-constexpr int32_t java_hash(std::string_view text) {
-  uint32_t hash = 0;
-  const auto unit = [&](uint32_t u) { hash = hash * 31 + u; };
+/// Calls `unit(uint32_t)` for each UTF-16 unit of `text` (UTF-8).
+template <class F>
+constexpr void for_each_utf16_unit(std::string_view text, F&& unit) {
   for (size_t i = 0; i < text.size();) {
     const auto first = static_cast<uint8_t>(text[i]);
     size_t more = first < 0xC0 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
@@ -25,6 +24,11 @@ constexpr int32_t java_hash(std::string_view text) {
       unit(0xDC00 + ((point - 0x10000) & 0x3FF));
     }
   }
+}
+
+constexpr int32_t java_hash(std::string_view text) {
+  uint32_t hash = 0;
+  for_each_utf16_unit(text, [&](uint32_t unit) { hash = hash * 31 + unit; });
   return static_cast<int32_t>(hash);
 }
 

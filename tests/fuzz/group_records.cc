@@ -75,6 +75,19 @@ void use(Coordinator& coordinator, const std::string& group) {
       .group = group, .topics = {{.name = "t", .partitions = {{.index = 1, .offset = 2}}}}});
   coordinator.send(FetchOffsets{.group = group});
   coordinator.send(Describe{{group}});
+  ConsumerHeartbeat beat{.group = group,
+                         .member = "m",
+                         .rebalance_timeout_ms = 10,
+                         .topics = std::vector<std::string>{"t"},
+                         .regex = "t.*",
+                         .owned = Partitions()};
+  coordinator.send(beat);
+  beat.epoch = 1;
+  coordinator.send(beat);
+  coordinator.send(DescribeConsumers{{group}});
+  coordinator.send(Heartbeat{.group = group, .generation = 1, .member = "m"});
+  coordinator.send(Sync{.token = 2, .group = group, .generation = 1, .member = "m"});
+  coordinator.send(ConsumerHeartbeat{.group = group, .member = "m", .epoch = -1});
   coordinator.send(DeleteOffsets{.group = group, .topics = {{"t", {0, 1}}}});
   coordinator.send(DeleteGroups{{group}});
 }

@@ -1,5 +1,6 @@
 """Scripts of the consumer protocol (ConsumerGroupHeartbeat), and of groups that go from one protocol to the other."""
 import time
+import uuid
 
 from members import assignment, subscription
 
@@ -225,6 +226,7 @@ def consumer_crashes(s):
     for _ in range(3):
         a.follow()
         b.follow()
+    time.sleep(0.5)
     for _ in range(5):             # the session is 4 s
         time.sleep(1)
         b.beat()
@@ -304,6 +306,7 @@ def static_consumer_stays_away(s):
         a.follow()
         b.follow()
     a.leave(-2)
+    time.sleep(0.5)
     for _ in range(5):
         time.sleep(1)
         b.beat()
@@ -335,7 +338,7 @@ def invalid_heartbeats(s):
     a.join(ServerAssignor='nonsense')
     a.join(ServerAssignor='')
     a.join(SubscribedTopicNames=[''])
-    a.beat(MemberEpoch=-2, InstanceId=None)
+    a.beat(MemberEpoch=-2)
     a.beat(MemberEpoch=-1, MemberId='')
     group, s.group = s.group, ''
     a.join()
@@ -433,6 +436,100 @@ def tools_and_consumer_groups(s):
     describe(s)
     s.ask('-', 'DescribeGroups', 6, {'Groups': [s.group]})
     s.ask('-', 'ListGroups', 5, {})
+
+
+# ---- the world around them
+
+def create(s, name, partitions):
+    made = s.link().call('CreateTopics', 7, {'Topics': [
+        {'Name': name, 'NumPartitions': partitions, 'ReplicationFactor': 1, 'Assignments': [], 'Configs': []}], 'timeoutMs': 10000})
+    assert made['Topics'][0]['ErrorCode'] == 0, made
+    s.names[str(made['Topics'][0]['TopicId'])] = name
+    time.sleep(1)                  # until the coordinator knows
+
+
+@script
+def a_topic_comes_grows_and_goes(s):
+    a, b = (s.consumer(n, topics=('comes',)) for n in 'AB')
+    a.join()
+    b.join()
+    describe(s)
+    create(s, 'comes', 2)
+    for _ in range(2):
+        a.follow()
+        b.follow()
+    describe(s)
+    s.link().call('CreatePartitions', 3, {'Topics': [{'Name': 'comes', 'Count': 4, 'Assignments': None}], 'TimeoutMs': 10000})
+    time.sleep(1)
+    for _ in range(2):
+        a.follow()
+        b.follow()
+    describe(s)
+    s.link().call('DeleteTopics', 6, {'Topics': [{'Name': 'comes', 'TopicId': uuid.UUID(int=0)}], 'TimeoutMs': 10000})
+    time.sleep(1)
+    for _ in range(2):
+        a.follow()
+        b.follow()
+    describe(s)
+
+
+@script
+def a_topic_that_an_expression_matches_comes(s):
+    a = s.consumer('A', topics=None, regex='matched-.*')
+    a.join()
+    time.sleep(0.5)
+    a.beat()
+    create(s, 'matched-1', 2)
+    for _ in range(12):            # looked for again after 10 s
+        a.quietly()
+        time.sleep(1)
+    a.follow()
+    describe(s)
+
+
+@script
+def settings_of_the_group(s):
+    def set_to(name, value):
+        done = s.link().call('IncrementalAlterConfigs', 1, {'Resources': [{'ResourceType': 32, 'ResourceName': s.group, 'Configs': [
+            {'Name': name, 'ConfigOperation': 0, 'Value': value}]}]})
+        s.tell(f'{name}={value}', {'ErrorCode': done['Responses'][0]['ErrorCode']})
+        time.sleep(0.5)
+    a = s.consumer('A')
+    a.join()
+    set_to('consumer.heartbeat.interval.ms', '700')
+    a.beat()
+    set_to('consumer.session.timeout.ms', '900')
+    a.beat()
+    time.sleep(1.5)
+    a.beat()
+    set_to('consumer.session.timeout.ms', '100')       # less than the broker allows
+    set_to('consumer.heartbeat.interval.ms', '50')
+    set_to('consumer.nonsense', '1')
+
+
+def waits_with_assignments(s):
+    """Members that come close together are given their partitions together."""
+    a, b, c = (s.consumer(n, topics=('t4',)) for n in 'ABC')
+    a.join()
+    b.join()
+    c.join()
+    a.follow()
+    describe(s)
+    time.sleep(1.7)
+    for _ in range(2):
+        for m in (a, b, c):
+            m.follow()
+    describe(s)
+    c.leave()
+    a.follow()
+    time.sleep(1.7)
+    a.follow()
+    b.follow()
+    describe(s)
+
+
+waits_with_assignments.settings = {'group.consumer.assignment.interval.ms': '1500'}
+script(waits_with_assignments)
 
 
 # ---- from one protocol to the other
@@ -541,3 +638,108 @@ def other_protocol_types_stay_classic(s):
     c = s.consumer('C')
     c.join()
     m.heartbeat()
+
+
+@script
+def classic_member_among_consumers(s):
+    """What it may not do, and what it is told."""
+    c, m = s.consumer('C', topics=('t4',)), s.member('M', topics=('t4',))
+    c.join()
+    c.follow()
+    m.join(Protocols=[{'Name': 'range', 'Metadata': b'\0'}])
+    m.join(ProtocolType='connect')
+    m.join()
+    m.join(SessionTimeoutMs=100)
+    m.join()
+    m.sync(GenerationId=m.generation + 1)
+    m.sync(ProtocolName='roundrobin')
+    m.sync(MemberId='made-up')
+    m.heartbeat(GenerationId=m.generation + 1)
+    m.heartbeat(MemberId='made-up')
+    m.sync()
+    c.follow()
+    c.follow()
+    m.heartbeat()
+    m.commit({'t4': {0: 1}}, GenerationIdOrMemberEpoch=m.generation + 1)
+    m.commit({'t4': {0: 1}}, version=8, GenerationIdOrMemberEpoch=m.generation - 1)
+    m.commit({'t4': {0: 1}})
+    m.join()
+    m.sync()
+    m.heartbeat()
+    m.join()                       # again, with nothing new
+    m.protocols = {'range': subscription('t1')}
+    m.join()
+    m.sync()
+    m.heartbeat()
+    m.join()
+    m.sync()
+    describe(s)
+    m.leave(Members=[{'MemberId': m.id, 'GroupInstanceId': 'nobody'}])
+    m.leave()
+    m.heartbeat()
+    c.follow()
+    describe(s)
+
+
+@script
+def classic_member_among_consumers_crashes(s):
+    c, m = s.consumer('C', topics=('t4',)), s.member('M', topics=('t4',), session_ms=1000)
+    c.join()
+    c.follow()
+    m.join()
+    m.join()
+    m.sync()
+    c.follow()
+    time.sleep(1.7)
+    m.heartbeat()
+    c.follow()
+    c.follow()
+    describe(s)
+
+
+@script
+def classic_member_among_consumers_does_not_rejoin(s):
+    c, m = s.consumer('C', topics=('t4',)), s.member('M', topics=('t4',), rebalance_ms=1000)
+    c.join()
+    c.follow()
+    m.join()
+    m.join()
+    m.sync()
+    c.follow()
+    c.follow()
+    m.heartbeat()                  # it has to rejoin
+    time.sleep(1.6)
+    m.heartbeat()
+    c.follow()
+    describe(s)
+
+
+@script
+def static_classic_member_among_consumers(s):
+    c, m = s.consumer('C', topics=('t4',), instance='c'), s.member('M', topics=('t4',), instance='m')
+    c.join()
+    c.follow()
+    m.join()
+    m.sync()
+    again = s.member('N', topics=('t4',), instance='m')
+    again.join()
+    again.sync()
+    m.heartbeat()
+    m.sync()
+    s.ask('-', 'LeaveGroup', 5, {'GroupId': s.group, 'Members': [{'MemberId': '', 'GroupInstanceId': 'm'},
+                                                                  {'MemberId': '', 'GroupInstanceId': 'x'}]})
+    describe(s)
+
+
+@script
+def static_consumer_comes_back_as_classic(s):
+    c = s.consumer('C', topics=('t4',), instance='c')
+    c.join()
+    c.follow()
+    c.leave(-2)
+    other = s.member('O', topics=('t4',), instance='c')
+    other.join()
+    other.sync()
+    s.ask('-', 'ListGroups', 5, {})
+    s.ask('-', 'LeaveGroup', 5, {'GroupId': s.group, 'Members': [{'MemberId': '', 'GroupInstanceId': 'c'}]})
+    describe(s)

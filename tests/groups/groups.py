@@ -418,10 +418,10 @@ def handed_over_after_a_crash(kind, port):
     hand_over('apache' if kind == 'odradek' else 'odradek', kind, port, kill=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(about=__doc__, first_port=21300):
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--broker', choices=brokers.KINDS, default='odradek')
-    parser.add_argument('--port', type=int, default=21300)
+    parser.add_argument('--port', type=int, default=first_port)
     parser.add_argument('cases', nargs='*')
     args = parser.parse_args()
     wanted = [c for c in CASES if not args.cases or c.__name__ in args.cases]

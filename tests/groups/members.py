@@ -19,7 +19,7 @@ LEFT_OUT = {'ThrottleTimeMs'}
 HASHES = {'MetadataHash', 'Version'}
 # Arrays in which Apache's order is that of ids which nobody chose, or of its hash tables.
 UNORDERED = {'Members', 'members', 'Groups', 'Results', 'DeletedTopics', 'DeletedPartitions', 'TopicPartitions',
-             'AssignedPartitions', 'PartitionsPendingRevocation'}
+             'AssignedPartitions', 'PartitionsPendingRevocation', 'SubscribedTopicNames'}
 
 
 def load():
@@ -407,7 +407,7 @@ class Consumer:
 
     def beat(self, version=None, **changed):
         """A heartbeat of these fields alone, beside who and in which epoch."""
-        value = {'GroupId': self.script.group, 'MemberId': self.id, 'MemberEpoch': self.epoch}
+        value = {'GroupId': self.script.group, 'MemberId': self.id, 'MemberEpoch': self.epoch, 'InstanceId': self.instance}
         version = self.version if version is None else version
         answer = self.call('ConsumerGroupHeartbeat', version, dict(value, **changed))
         if answer['ErrorCode'] == 0:
@@ -418,10 +418,16 @@ class Consumer:
                 self.told = {t['TopicId']: t['Partitions'] for t in answer['Assignment']['TopicPartitions']}
         return answer
 
+    def quietly(self):
+        """A heartbeat that is not told: when its answer changes is a matter of time."""
+        told = len(self.script.events)
+        self.beat()
+        del self.script.events[told:]
+
     def full(self, **changed):
         """A heartbeat with everything, as the first one is."""
         value = {'RebalanceTimeoutMs': self.rebalance_ms, 'SubscribedTopicNames': self.topics, 'TopicPartitions': self.owns()}
-        for field, given in (('InstanceId', self.instance), ('ServerAssignor', self.assignor), ('RackId', self.rack)):
+        for field, given in (('ServerAssignor', self.assignor), ('RackId', self.rack)):
             if given is not None:
                 value[field] = given
         if self.regex is not None:

@@ -102,14 +102,18 @@ def sections(path):
 
 
 def meant_to_differ(expected):
-    """What is expected of Odradek: Apache's lines, with those changed that differ on purpose."""
+    """What is expected of Odradek: Apache's lines, with those changed that differ on purpose; all, where none are named."""
     for name, lines in sections(DIFFERENCES).items():
         theirs = [line[2:] for line in lines if line.startswith('- ')]
         ours = [line[2:] for line in lines if line.startswith('+ ')]
+        if not theirs:
+            expected[name] = ours
+            continue
         assert len(theirs) == len(ours), name
         for old, new in zip(theirs, ours):
             assert old in expected[name], f'{DIFFERENCES}: {name}: no longer what Apache does: {old}'
-            expected[name][expected[name].index(old)] = new
+            last = max(i for i, line in enumerate(expected[name]) if line == old)
+            expected[name][last] = new
     return expected
 
 

@@ -9,6 +9,7 @@ namespace odradek::machines::group {
 namespace {
 
 constexpr std::string_view kClassicType = "classic";
+constexpr std::string_view kConsumerType = "consumer";
 
 /// Without space around it, in small letters.
 std::string plain(std::string_view text) {
@@ -47,26 +48,71 @@ DescribeAnswer::Group described(const ClassicGroup& group) {
 
 }  // namespace
 
+DescribeConsumersAnswer describe_consumers(const Draft& draft, const DescribeConsumers& command) {
+  DescribeConsumersAnswer answer;
+  for (const std::string& id : command.groups) {
+    auto& out = answer.groups.emplace_back();
+    const Group* known = draft.state.find(id);
+    if (known == nullptr || !known->consumer) {
+      out.problem = known == nullptr ? "Group " + id + " not found."
+                                     : "Group " + id + " is not a consumer group.";
+      continue;
+    }
+    const ConsumerGroup& group = *known->consumer;
+    out = {.found = true,
+           .state = std::string(group.state()),
+           .epoch = group.epoch,
+           .assignment_epoch = group.assignment_epoch,
+           .assignor = group.preferred_assignor().value_or(
+               std::string(assignor::name(draft.settings.default_assignor())))};
+    for (const auto& [member_id, m] : group.members()) {
+      // What it has yet to give up it still has.
+      Partitions held = without_epochs(m->assigned);
+      for (const auto& [topic, indexes] : without_epochs(m->revoking))
+        held[topic].insert(indexes.begin(), indexes.end());
+      out.members.push_back({.id = member_id,
+                             .instance = m->instance,
+                             .rack = m->rack,
+                             .epoch = m->epoch,
+                             .client_id = m->client_id,
+                             .client_host = m->client_host,
+                             .topics = {m->topics.begin(), m->topics.end()},
+                             .regex = m->regex,
+                             .assigned = std::move(held),
+                             .target = contents(group.target(member_id)),
+                             .classic = m->classic.has_value()});
+    }
+  }
+  return answer;
+}
+
 DescribeAnswer describe(const Draft& draft, const Describe& command) {
   DescribeAnswer answer;
   for (const std::string& id : command.groups) {
     const Group* group = draft.state.find(id);
-    answer.groups.push_back(group != nullptr ? described(*group->classic)
-                                             : DescribeAnswer::Group{.state = "Dead"});
+    // One of the other kind has a request of its own, which those who know it send after this one.
+    answer.groups.push_back(
+        group != nullptr && !group->consumer
+            ? described(*group->classic)
+            : DescribeAnswer::Group{.exists = group != nullptr, .state = "Dead"});
   }
   return answer;
 }
 
 ListAnswer list(const Draft& draft, const List& command) {
   ListAnswer answer;
-  if (!matches(command.types, kClassicType)) return answer;
+  const bool classic = matches(command.types, kClassicType);
+  const bool consumer = matches(command.types, kConsumerType);
   for (const auto& [id, group] : draft.state.groups()) {
-    const std::string_view state = name(group.classic->state);
+    if (!(group.consumer ? consumer : classic)) continue;
+    const std::string_view state =
+        group.consumer ? group.consumer->state() : name(group.classic->state);
     if (!matches(command.states, state)) continue;
-    answer.groups.push_back({.id = id,
-                             .protocol_type = group.classic->protocol_type.value_or(""),
-                             .state = std::string(state),
-                             .type = std::string(kClassicType)});
+    answer.groups.push_back(
+        {.id = id,
+         .protocol_type = group.consumer ? "consumer" : group.classic->protocol_type.value_or(""),
+         .state = std::string(state),
+         .type = std::string(group.consumer ? kConsumerType : kClassicType)});
   }
   return answer;
 }
@@ -90,7 +136,7 @@ DeleteGroupsAnswer delete_groups(Draft& draft, const DeleteGroups& command) {
         }
       }
     }
-    draft.remove_group(id);
+    draft.remove_group(id, *group);
     answer.results.push_back(ErrorCode::kNone);
   }
   return answer;

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -11,11 +14,17 @@
 #include "base/ids.h"
 #include "base/uuid.h"
 #include "machines/machine.h"
+#include "metadata/image.h"
 #include "wire/errors.h"
 
 namespace odradek::machines::group {
 
 using wire::ErrorCode;
+
+struct Settings;
+
+/// Partitions by the id of their topic.
+using Partitions = std::map<Uuid, std::set<int32_t>>;
 
 /// Names whoever waits for an answer that another command may give; never 0.
 using Token = uint64_t;
@@ -62,6 +71,8 @@ struct FetchOffsets {
     std::vector<int32_t> partitions{};
   };
   std::string group;
+  std::optional<std::string> member{};  // of the consumer protocol
+  int32_t epoch = -1;
   std::optional<std::vector<Topic>> topics{};  // none: all
   bool require_stable = false;
 };
@@ -204,6 +215,68 @@ struct LeaveAnswer {
   std::vector<ErrorCode> results{};  // by member
 };
 
+// ---- the consumer protocol
+
+/// Everything but the first three is said when it is new, or again when an answer was lost.
+struct ConsumerHeartbeat {
+  std::string group;
+  std::string member{};  // empty: the coordinator makes an id
+  int32_t epoch = 0;     // 0 joins, −1 leaves, −2 leaves and will be back
+  std::optional<std::string> instance{};
+  std::optional<std::string> rack{};
+  int32_t rebalance_timeout_ms = -1;
+  std::optional<std::vector<std::string>> topics{};
+  std::optional<std::string> regex{};
+  std::optional<std::string> assignor{};
+  std::optional<Partitions> owned{};
+  std::string client_id{};
+  std::string client_host{};
+};
+struct ConsumerHeartbeatAnswer {
+  ErrorCode error{};
+  std::string message{};  // with an error
+  std::string member{};
+  int32_t epoch = 0;
+  int32_t interval_ms = 0;
+  std::optional<Partitions> assignment{};  // when it is new
+};
+
+struct DescribeConsumers {
+  std::vector<std::string> groups;
+};
+struct DescribeConsumersAnswer {
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance{};
+    std::optional<std::string> rack{};
+    int32_t epoch = 0;
+    std::string client_id{};
+    std::string client_host{};
+    std::vector<std::string> topics{};
+    std::optional<std::string> regex{};
+    Partitions assigned{};
+    Partitions target{};
+    bool classic = false;
+  };
+  struct Group {
+    bool found = false;
+    std::string problem{};  // when it was not
+    std::string state{};
+    int32_t epoch = 0;
+    int32_t assignment_epoch = 0;
+    std::string assignor{};
+    std::vector<Member> members{};
+  };
+  std::vector<Group> groups{};  // in the order of the command
+};
+
+/// What the cluster is like now: topics, racks, settings of groups. Null: as before.
+struct MetadataChanged {
+  metadata::ImagePtr image{};
+  std::shared_ptr<const Settings> settings{};
+  bool new_topics = true;
+};
+
 // ---- administration
 
 struct Describe {
@@ -220,6 +293,7 @@ struct DescribeAnswer {
   };
   struct Group {
     bool found = false;
+    bool exists = false;  // not found, but there is one of another kind
     std::string state{};
     std::string protocol_type{};
     std::string protocol{};
@@ -251,14 +325,16 @@ struct DeleteGroupsAnswer {
 
 using Command =
     std::variant<CommitOffsets, FetchOffsets, DeleteOffsets, TopicsDeleted, EndTransaction, Join,
-                 Sync, Heartbeat, Leave, Describe, List, DeleteGroups, TimerFired>;
+                 Sync, Heartbeat, Leave, ConsumerHeartbeat, DescribeConsumers, MetadataChanged,
+                 Describe, List, DeleteGroups, TimerFired>;
 
 /// Nothing to say (timers), or: the answer comes as a message to the command's token.
 struct NoAnswer {};
 using Response =
     std::variant<NoAnswer, CommitOffsetsAnswer, FetchOffsetsAnswer, DeleteOffsetsAnswer,
                  TopicsDeletedAnswer, EndTransactionAnswer, JoinAnswer, SyncAnswer, HeartbeatAnswer,
-                 LeaveAnswer, DescribeAnswer, ListAnswer, DeleteGroupsAnswer>;
+                 LeaveAnswer, ConsumerHeartbeatAnswer, DescribeConsumersAnswer, DescribeAnswer,
+                 ListAnswer, DeleteGroupsAnswer>;
 
 /// An answer to somebody who waits.
 struct Message {

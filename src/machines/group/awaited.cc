@@ -16,7 +16,31 @@ std::string_view name(Awaited::For what) {
   return "unknown";
 }
 
+namespace {
+
+/// Of all the next heartbeat, and of some that they give up partitions, or join again.
+std::vector<Awaited> awaited_consumers(std::string_view id, const ConsumerGroup& group) {
+  std::vector<Awaited> out;
+  for (const auto& [member_id, m] : group.members()) {
+    Awaited a{.member = m->instance.value_or(member_id),
+              .client_id = m->client_id,
+              .client_host = m->client_host,
+              .session_ms = m->classic ? m->classic->session_timeout_ms : 0,
+              .timers = {session_timer(id, member_id)}};
+    if (m->state == MemberState::kUnrevoked) a.timers.push_back(rebalance_timer(id, member_id));
+    if (m->classic && m->epoch < group.epoch) {
+      a.what = Awaited::For::kJoin;
+      a.timers.push_back(member_join_timer(id, member_id));
+    }
+    out.push_back(std::move(a));
+  }
+  return out;
+}
+
+}  // namespace
+
 std::vector<Awaited> awaited(std::string_view id, const Group& group) {
+  if (group.consumer) return awaited_consumers(id, *group.consumer);
   const ClassicGroup& classic = *group.classic;
   std::vector<Awaited> out;
   for (const auto& [member_id, m] : classic.members) {

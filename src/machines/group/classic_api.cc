@@ -122,6 +122,7 @@ Response sync(Draft& draft, const Sync& command) {
   const Group* known = draft.state.find(command.group);
   if (known == nullptr || known->is_empty())
     return SyncAnswer{.error = ErrorCode::kUnknownMemberId};
+  if (known->consumer) return sync_consumer(draft, *known->consumer, command);
   const ClassicGroup& group = *known->classic;
   if (const ErrorCode error = check_sync(group, command); error != ErrorCode::kNone)
     return SyncAnswer{.error = error};
@@ -144,6 +145,7 @@ Response sync(Draft& draft, const Sync& command) {
 HeartbeatAnswer heartbeat(Draft& draft, const Heartbeat& command) {
   const Group* known = draft.state.find(command.group);
   if (known == nullptr) return {ErrorCode::kUnknownMemberId};
+  if (known->consumer) return heartbeat_consumer(draft, *known->consumer, command);
   const ClassicGroup& group = *known->classic;
   const ErrorCode error = check_member(group, command.member, command.instance);
   if (error != ErrorCode::kNone) return {error};
@@ -156,14 +158,19 @@ HeartbeatAnswer heartbeat(Draft& draft, const Heartbeat& command) {
 }
 
 LeaveAnswer leave(Draft& draft, const Leave& command) {
-  if (draft.state.find(command.group) == nullptr)
+  const Group* known = draft.state.find(command.group);
+  if (known == nullptr)
     return {.results = std::vector<ErrorCode>(command.members.size(), ErrorCode::kUnknownMemberId)};
+  if (known->consumer) return leave_consumer(draft, *known->consumer, command);
   ClassicEdit edit(draft, command.group);
   return leave_group(edit, command);
 }
 
 bool classic_timer(Draft& draft, std::string_view key) {
-  const auto known = [&](std::string_view group) { return draft.state.find(group) != nullptr; };
+  const auto known = [&](std::string_view id) {
+    const Group* group = draft.state.find(id);
+    return group != nullptr && !group->consumer;
+  };
   if (take(key, "join/")) {
     if (known(key)) join_time_over(draft, std::string(key));
   } else if (take(key, "sync/")) {
@@ -183,6 +190,7 @@ bool classic_timer(Draft& draft, std::string_view key) {
 
 void classic_loaded(Draft& draft) {
   for (const auto& [id, group] : draft.state.groups()) {
+    if (group.consumer) continue;
     const ClassicGroup& classic = *group.classic;
     for (const auto& [member, m] : classic.members)
       draft.arm(session_timer(id, member), m->session_timeout_ms);

@@ -59,6 +59,9 @@ ClassicEdit::ClassicEdit(Draft& draft, std::string id) : draft_(draft), id_(std:
   }
 }
 
+ClassicEdit::ClassicEdit(Draft& draft, std::string id, ClassicGroup group)
+    : draft_(draft), id_(std::move(id)), is_new_(true), changed_(true), group_(std::move(group)) {}
+
 // ---- members
 
 Member& ClassicEdit::change(std::string_view id) {

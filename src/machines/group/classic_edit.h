@@ -14,6 +14,8 @@ class ClassicEdit {
  public:
   /// The group as it is; a new one if there is none.
   ClassicEdit(Draft& draft, std::string id);
+  /// A group that takes the place of one of another kind.
+  ClassicEdit(Draft& draft, std::string id, ClassicGroup group);
 
   const ClassicGroup& group() const { return group_; }
   const std::string& id() const { return id_; }
@@ -59,6 +61,20 @@ class ClassicEdit {
   void store() {
     stored_ = true;
     group_.subscribed = group_.subscribed_topics();
+  }
+  /// Members come from a group of another kind, and `assignment(member, protocol)` says what each
+  /// of them has in the protocol that they share. That goes to the log.
+  template <class F>
+  void adopt(F&& assignment) {
+    group_.protocol = selected_protocol();
+    std::vector<std::string> ids;
+    for (const auto& [id, m] : group_.members) ids.push_back(id);
+    for (const std::string& id : ids) {
+      Member& m = change(id);
+      m.assignment = assignment(m, *m.protocol(*group_.protocol));
+      arm_session(m);
+    }
+    store();
   }
   Record metadata_record() const;
   void finish();

@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "machines/group/api.h"
+#include "machines/group/assignor/assignor.h"
 #include "machines/group/record.h"
 #include "machines/group/state.h"
 #include "machines/machine.h"
+#include "metadata/config_defs.h"
 #include "wire/gen/group_metadata.h"
 #include "wire/gen/group_offset_commit.h"
 
@@ -26,6 +28,21 @@ struct Settings {
   int32_t metadata_max_bytes = 4'096;              // offset.metadata.max.bytes
   Millis offsets_retention{7LL * 24 * 3'600'000};  // offsets.retention.minutes
   Millis retention_check{600'000};                 // offsets.retention.check.interval.ms
+
+  // group.consumer.*
+  int32_t consumer_session_timeout_ms = 45'000;
+  int32_t consumer_heartbeat_interval_ms = 5'000;
+  int32_t consumer_max_size = 2'147'483'647;
+  int32_t consumer_assignment_interval_ms = 1'000;
+  Millis regex_refresh_interval{600'000};
+  std::vector<assignor::Kind> assignors{assignor::Kind::kUniform, assignor::Kind::kRange};
+  bool may_upgrade = true;    // migration.policy: classic groups become consumer groups
+  bool may_downgrade = true;  // and back
+
+  bool operator==(const Settings&) const = default;
+  assignor::Kind default_assignor() const {
+    return assignors.empty() ? assignor::Kind::kUniform : assignors.front();
+  }
 };
 
 /// A member that was made in its own JoinGroup does not know its id yet and sends no heartbeats; if
@@ -33,6 +50,8 @@ struct Settings {
 inline constexpr int32_t kNewMemberJoinMs = 300'000;
 /// Ids that were handed out and not used yet, for each group.
 inline constexpr size_t kPendingMax = 10'000;
+/// Expressions of a group are looked at again when there are new topics, but not more often.
+inline constexpr int64_t kRegexRefreshMinMs = 10'000;
 /// Record versions that Apache 4.3 writes.
 inline constexpr int16_t kGroupMetadataVersion = 3;
 inline constexpr int16_t kOffsetCommitVersion = 4;
@@ -58,11 +77,8 @@ struct Draft {
     key.partition = partition;
     records.push_back(Record::tombstone(key));
   }
-  void remove_group(std::string_view group) {
-    wire::GroupMetadataKey key;
-    key.group = group;
-    records.push_back(Record::tombstone(key));
-  }
+  /// One that has no members, of either kind.
+  void remove_group(std::string_view id, const Group& group);
 };
 
 // ---- timers
@@ -72,6 +88,11 @@ std::string session_timer(std::string_view group, std::string_view member);
 std::string join_timer(std::string_view group);
 /// By then all members have asked for their assignment.
 std::string sync_timer(std::string_view group);
+/// A member of a consumer group has given up its partitions by then.
+std::string rebalance_timer(std::string_view group, std::string_view member);
+/// A classic member of one has joined again, and has asked for its assignment.
+std::string member_join_timer(std::string_view group, std::string_view member);
+std::string member_sync_timer(std::string_view group, std::string_view member);
 /// Offsets and groups that are too old.
 inline constexpr std::string_view kExpiryTimer = "expire";
 
@@ -81,6 +102,12 @@ CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& command);
 FetchOffsetsAnswer fetch_offsets(const Draft& draft, const FetchOffsets& command);
 DeleteOffsetsAnswer delete_offsets(Draft& draft, const DeleteOffsets& command);
 EndTransactionAnswer end_transaction(Draft& draft, const EndTransaction& command);
+// consumer_offsets.cc
+/// Of the whole commit, and of a partition of one that is not refused.
+ErrorCode check_consumer_commit(const ConsumerGroup& group, const CommitOffsets& command);
+ErrorCode check_consumer_partition(const ConsumerGroup& group, const CommitOffsets& command,
+                                   const Uuid& topic, int32_t partition);
+ErrorCode check_consumer_fetch(const ConsumerGroup& group, const FetchOffsets& command);
 // expiry.cc
 TopicsDeletedAnswer topics_deleted(Draft& draft, const TopicsDeleted& command);
 void expire(Draft& draft);
@@ -94,7 +121,20 @@ LeaveAnswer leave(Draft& draft, const Leave& command);
 bool classic_timer(Draft& draft, std::string_view key);
 /// Sessions of the members that were loaded begin anew.
 void classic_loaded(Draft& draft);
+// consumer_classic.cc
+JoinAnswer join_consumer(Draft& draft, const Join& command);
+SyncAnswer sync_consumer(Draft& draft, const ConsumerGroup& group, const Sync& command);
+HeartbeatAnswer heartbeat_consumer(Draft& draft, const ConsumerGroup& group,
+                                   const Heartbeat& command);
+LeaveAnswer leave_consumer(Draft& draft, const ConsumerGroup& group, const Leave& command);
+// consumer_heartbeat.cc
+ConsumerHeartbeatAnswer consumer_heartbeat(Draft& draft, const ConsumerHeartbeat& command);
+/// Times of a member of a consumer group that have run out; false if the key is none of them.
+bool consumer_timer(Draft& draft, std::string_view key);
+/// Sessions of the members that were loaded begin anew.
+void consumer_loaded(Draft& draft);
 // admin.cc
+DescribeConsumersAnswer describe_consumers(const Draft& draft, const DescribeConsumers& command);
 DescribeAnswer describe(const Draft& draft, const Describe& command);
 ListAnswer list(const Draft& draft, const List& command);
 DeleteGroupsAnswer delete_groups(Draft& draft, const DeleteGroups& command);

@@ -25,8 +25,9 @@ class Room {
 
 /// Since when an offset counts as old; none: it does not.
 std::optional<WallMs> old_since(const Group& group, std::string_view topic, const Committed& c) {
+  if (group.subscribed_to(topic)) return std::nullopt;
+  if (group.consumer) return c.committed_at;
   const ClassicGroup& classic = *group.classic;
-  if (classic.subscribed_to(topic)) return std::nullopt;
   if (!classic.protocol_type) return c.committed_at;
   if (group.is_empty()) return classic.since == kNoTimestamp ? c.committed_at : classic.since;
   if (classic.uses_consumer_protocol() && classic.subscribed &&
@@ -71,7 +72,7 @@ void expire(Draft& draft) {
     if (!room.left()) break;
     if (!expire_offsets(draft, id, group, room) || !group.is_empty()) continue;
     if (!group.classic->pending.empty()) continue;  // somebody is about to join
-    draft.remove_group(id);
+    draft.remove_group(id, group);
     room.take(id, "");
   }
   if (draft.state.groups().empty()) return;  // armed again with the first group

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "machines/group/consumer_edit.h"
 
 namespace odradek::machines {
 
@@ -14,6 +17,26 @@ std::string session_timer(std::string_view group, std::string_view member) {
 }
 std::string join_timer(std::string_view group) { return fmt::format("join/{}", group); }
 std::string sync_timer(std::string_view group) { return fmt::format("sync/{}", group); }
+std::string rebalance_timer(std::string_view group, std::string_view member) {
+  return fmt::format("revoke/{}/{}/{}", group.size(), group, member);
+}
+std::string member_join_timer(std::string_view group, std::string_view member) {
+  return fmt::format("rejoin/{}/{}/{}", group.size(), group, member);
+}
+std::string member_sync_timer(std::string_view group, std::string_view member) {
+  return fmt::format("resync/{}/{}/{}", group.size(), group, member);
+}
+
+void Draft::remove_group(std::string_view id, const Group& group) {
+  if (group.consumer) {
+    ConsumerEdit edit(*this, std::string(id));
+    edit.remove_group();
+    return edit.finish();
+  }
+  wire::GroupMetadataKey key;
+  key.group = id;
+  records.push_back(Record::tombstone(key));
+}
 
 namespace {
 
@@ -29,13 +52,19 @@ struct Decide {
   Response operator()(const Sync& c) { return sync(d, c); }
   Response operator()(const Heartbeat& c) { return heartbeat(d, c); }
   Response operator()(const Leave& c) { return leave(d, c); }
+  Response operator()(const ConsumerHeartbeat& c) { return consumer_heartbeat(d, c); }
+  Response operator()(const DescribeConsumers& c) { return describe_consumers(d, c); }
+  Response operator()(const MetadataChanged& c) {
+    d.records.push_back({SoftMetadata{c.image, c.settings, c.new_topics}});
+    return NoAnswer{};
+  }
   Response operator()(const Describe& c) { return describe(d, c); }
   Response operator()(const List& c) { return list(d, c); }
   Response operator()(const DeleteGroups& c) { return delete_groups(d, c); }
   Response operator()(const TimerFired& c) {
     if (c.key == kExpiryTimer) {
       expire(d);
-    } else {
+    } else if (!consumer_timer(d, c.key)) {
       classic_timer(d, c.key);
     }
     return NoAnswer{};
@@ -49,15 +78,23 @@ GroupMachine::Decision GroupMachine::decide(const Command& command, Now now) con
   group::Draft draft{state_, settings_, now};
   Response response = std::visit(group::Decide{draft}, command);
   // The first group brings the search for old offsets with it.
-  if (state_.groups().empty() && !draft.records.empty())
+  const bool stores = std::ranges::any_of(draft.records, [](const auto& r) { return !r.soft(); });
+  if (state_.groups().empty() && stores)
     draft.arm(std::string(group::kExpiryTimer), settings_.retention_check.value);
   return {std::move(draft.records), std::move(response), std::move(draft.timers),
           std::move(draft.messages)};
 }
 
+void GroupMachine::replay(Offset offset, const Record& record) {
+  const auto* change = std::get_if<group::SoftMetadata>(&record.body);
+  if (change != nullptr && change->settings) settings_ = *change->settings;
+  state_.replay(offset, record);
+}
+
 GroupMachine::Decision GroupMachine::loaded(Now now) const {
   group::Draft draft{state_, settings_, now};
   group::classic_loaded(draft);
+  group::consumer_loaded(draft);
   if (!state_.groups().empty())
     draft.arm(std::string(group::kExpiryTimer), settings_.retention_check.value);
   return {std::move(draft.records), group::NoAnswer{}, std::move(draft.timers),

@@ -1,12 +1,15 @@
-// GroupMachine: the group coordinator of one partition of `__consumer_offsets`: consumer groups and
-// their committed offsets. Its records are Apache's (record.h), its commands decoded requests
+// GroupMachine: the group coordinator of one partition of `__consumer_offsets`: groups of consumers
+// and their committed offsets. Its records are Apache's (record.h), its commands decoded requests
 // (api.h).
 //
-// Which file decides what: offsets.cc, join.cc, classic_api.cc (sync, heartbeat, leave, timers),
-// admin.cc (describe, list, delete), expiry.cc. classic_edit.h is the only maker of changes of a
-// classic group. A group is of one kind (state.h); another protocol brings a kind and files of its
-// own.
+// A group is of one kind (state.h). Which file decides what: offsets.cc, expiry.cc, admin.cc
+// (describe, list, delete) for all; join.cc and classic_api.cc (sync, heartbeat, leave, timers) for
+// classic groups, consumer_heartbeat.cc for those of the consumer protocol, migration.cc for the
+// change from one to the other and consumer_classic.cc for members that have yet to change.
+// classic_edit.h and consumer_edit.h are the only makers of changes.
 #pragma once
+
+#include <utility>
 
 #include "machines/group/api.h"
 #include "machines/group/draft.h"
@@ -24,10 +27,12 @@ class GroupMachine {
   using Message = group::Message;
   using Decision = machines::Decision<Record, Response, Message>;
 
-  explicit GroupMachine(group::Settings settings) : settings_(settings) {}
+  /// Null: a cluster without topics, until a command says more.
+  explicit GroupMachine(group::Settings settings, metadata::ImagePtr image = nullptr)
+      : settings_(std::move(settings)), state_(std::move(image)) {}
 
   Decision decide(const Command& command, Now now) const;
-  void replay(Offset offset, const Record& record) { state_.replay(offset, record); }
+  void replay(Offset offset, const Record& record);
   /// Sessions begin anew; old offsets are looked for after a while.
   Decision loaded(Now now) const;
 

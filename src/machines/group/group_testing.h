@@ -16,6 +16,31 @@ namespace odradek::machines::group {
 
 using Lines = std::vector<std::string>;
 
+/// Topic ids are {1, 1}, {1, 2} …; broker 1 with rack "r1" has it all.
+inline metadata::ImagePtr image_of(const std::vector<std::pair<std::string, int32_t>>& topics,
+                                   int64_t offset) {
+  auto image = std::make_shared<metadata::Image>();
+  const auto token = metadata::next_edit_token();
+  uint64_t id = 0;
+  for (const auto& [name, count] : topics) {
+    auto topic = std::make_shared<metadata::Topic>();
+    topic->name = name;
+    topic->id = Uuid{1, ++id};
+    metadata::Partition partition;
+    partition.replicas = {BrokerId(1)};
+    for (int32_t i = 0; i < count; i++)
+      topic->partitions.push_back(std::make_shared<const metadata::Partition>(partition));
+    image->topics_by_id.set(token, topic);
+    image->topics_by_name.set(token, topic);
+  }
+  auto broker = std::make_shared<metadata::Broker>();
+  broker->id = BrokerId(1);
+  broker->rack = "r1";
+  image->brokers[broker->id] = broker;
+  image->provenance.offset = Offset(offset);
+  return image;
+}
+
 class TestGroups {
  public:
   explicit TestGroups(Settings settings = {})
@@ -71,9 +96,16 @@ class TestGroups {
   bool has_timer(const std::string& key) const { return timers_.contains(key); }
   size_t timer_count() const { return timers_.size(); }
 
+  /// The topics with so many partitions each, in this order of their ids.
+  void set_topics(const std::vector<std::pair<std::string, int32_t>>& topics) {
+    image_ = image_of(topics, ++image_offset_);
+    send(MetadataChanged{image_});
+  }
+  const metadata::Image& image() const { return *image_; }
+
   /// As after a restart: only what was stored is left.
   void restart() {
-    live_ = GroupMachine(settings_);
+    live_ = GroupMachine(settings_, image_);
     Offset at{0};
     for (const Record& r : log_) {
       live_.replay(at, r);
@@ -92,6 +124,7 @@ class TestGroups {
 
   const State& state() const { return live_.state(); }
   const State& shadow() const { return shadow_.state(); }
+  const ConsumerGroup& consumer(std::string_view id) const { return *state().find_consumer(id); }
   const ClassicGroup& classic(std::string_view id) const { return *state().find(id)->classic; }
   /// Stored records of the last decision.
   const Lines& lines() const { return lines_; }
@@ -111,6 +144,7 @@ class TestGroups {
       log_.push_back(std::move(r));
     }
     for (const TimerOrder& t : decision.timers) {
+      if (t.if_absent && timers_.contains(t.key)) continue;
       timers_.erase(t.key);
       if (t.after) timers_[t.key] = clock_ + t.after->value;
     }
@@ -122,6 +156,8 @@ class TestGroups {
   }
 
   Settings settings_;
+  metadata::ImagePtr image_ = std::make_shared<const metadata::Image>();
+  int64_t image_offset_ = 0;
   GroupMachine live_;
   GroupMachine shadow_;
   int64_t clock_ = 1'000'000;

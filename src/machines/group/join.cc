@@ -1,30 +1,12 @@
 // JoinGroup: new, known and static members.
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "machines/group/classic_edit.h"
+#include "machines/group/member_id.h"
 
 namespace odradek::machines::group {
 
 namespace {
-
-/// Room for the uuid in what a record's string may hold.
-constexpr size_t kNameMax = 32'767 - 37;
-
-/// `name-` and a version 4 uuid in Java's writing.
-std::string new_member_id(std::string_view name, uint64_t seed) {
-  const auto next = [&seed] {  // SplitMix64
-    uint64_t z = (seed += 0x9E3779B97F4A7C15ULL);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
-  };
-  const uint64_t high = (next() & ~0xF000ULL) | 0x4000ULL;
-  const uint64_t low = (next() & ~(3ULL << 62)) | (2ULL << 62);
-  return fmt::format("{}-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", name.substr(0, kNameMax), high >> 32,
-                     (high >> 16) & 0xFFFF, high & 0xFFFF, low >> 48, low & 0xFFFFFFFFFFFFULL);
-}
 
 Member member_of(const Join& join, std::string id) {
   return {.id = std::move(id),
@@ -147,12 +129,7 @@ Response join_known(ClassicEdit& edit, const Join& join) {
   return NoAnswer{};
 }
 
-}  // namespace
-
-Response join(Draft& draft, const Join& join) {
-  if (!join.member.empty() && draft.state.find(join.group) == nullptr)
-    return JoinAnswer{.error = ErrorCode::kUnknownMemberId, .member = join.member};
-  ClassicEdit edit(draft, join.group);
+Response join_classic(Draft& draft, ClassicEdit& edit, const Join& join) {
   Response response;
   if (!has_room(edit.group(), join.member, draft.settings.max_size)) {
     edit.remove(join.member);
@@ -164,6 +141,23 @@ Response join(Draft& draft, const Join& join) {
   }
   edit.finish();
   return response;
+}
+
+}  // namespace
+
+Response join(Draft& draft, const Join& join) {
+  const Group* known = draft.state.find(join.group);
+  if (!join.member.empty() && known == nullptr)
+    return JoinAnswer{.error = ErrorCode::kUnknownMemberId, .member = join.member};
+  if (known == nullptr || !known->consumer) {
+    ClassicEdit edit(draft, join.group);
+    return join_classic(draft, edit, join);
+  }
+  if (!known->is_empty()) return join_consumer(draft, join);
+  // Nobody is there who speaks the new protocol: it is a classic group from now on.
+  draft.remove_group(join.group, *known);
+  ClassicEdit edit(draft, join.group, ClassicGroup{.since = draft.now.wall});
+  return join_classic(draft, edit, join);
 }
 
 }  // namespace odradek::machines::group

@@ -15,6 +15,7 @@ ErrorCode check_commit(const Group* group, const CommitOffsets& c) {
     return c.version >= 9 && !c.transaction ? ErrorCode::kGroupIdNotFound
                                             : ErrorCode::kIllegalGeneration;
   }
+  if (group->consumer) return check_consumer_commit(*group->consumer, c);
   const ClassicGroup& classic = *group->classic;
   if (c.generation < 0 && group->is_empty()) return ErrorCode::kNone;
   if (c.generation >= 0 || !c.member.empty() || c.instance) {
@@ -97,7 +98,11 @@ CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& c) {
         answer.results.push_back(ErrorCode::kOffsetMetadataTooLarge);
         continue;
       }
-      answer.results.push_back(ErrorCode::kNone);
+      const ErrorCode error = group != nullptr && group->consumer
+                                  ? check_consumer_partition(*group->consumer, c, topic.id, p.index)
+                                  : ErrorCode::kNone;
+      answer.results.push_back(error);
+      if (error != ErrorCode::kNone) continue;
       draft.records.push_back(commit_record(c, topic, p, draft.now.wall));
       if (!c.transaction) continue;
       auto& stored = std::get<Stored>(draft.records.back().body);
@@ -118,6 +123,8 @@ FetchOffsetsAnswer fetch_offsets(const Draft& draft, const FetchOffsets& c) {
   const Group* known = draft.state.find(c.group);
   const Group& group = known != nullptr ? *known : nobody;
   FetchOffsetsAnswer answer;
+  if (group.consumer) answer.error = check_consumer_fetch(*group.consumer, c);
+  if (answer.error != ErrorCode::kNone) return answer;
   if (c.topics) {
     for (const auto& topic : *c.topics) {
       auto& t = answer.topics.emplace_back(topic.name, topic.id);
@@ -140,10 +147,11 @@ DeleteOffsetsAnswer delete_offsets(Draft& draft, const DeleteOffsets& c) {
   const Group* group = draft.state.find(c.group);
   if (group == nullptr) return {ErrorCode::kGroupIdNotFound};
   const ClassicGroup& classic = *group->classic;
-  if (!group->is_empty() && !classic.uses_consumer_protocol()) return {ErrorCode::kNonEmptyGroup};
+  if (!group->is_empty() && !group->consumer && !classic.uses_consumer_protocol())
+    return {ErrorCode::kNonEmptyGroup};
   DeleteOffsetsAnswer answer;
   for (const auto& topic : c.topics) {
-    const bool subscribed = classic.subscribed_to(topic.name);
+    const bool subscribed = group->subscribed_to(topic.name);
     for (const int32_t index : topic.partitions) {
       answer.results.push_back(subscribed ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone);
       if (subscribed) continue;

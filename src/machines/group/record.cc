@@ -36,6 +36,14 @@ std::string Record::to_line() const {
                        marker->committed ? "commits" : "aborts");
   if (const auto* soft = std::get_if<SoftGroup>(&body))
     return fmt::format("soft {} {}", soft->group, soft->state->to_line());
+  if (const auto* metadata = std::get_if<SoftMetadata>(&body))
+    return fmt::format(
+        "soft metadata{}{}",
+        metadata->image ? fmt::format(" at {}", metadata->image->provenance.offset.value) : "",
+        metadata->settings ? ", settings" : "");
+  if (const auto* checked = std::get_if<SoftChecked>(&body))
+    return fmt::format("soft {} compared with metadata {}", checked->group,
+                       checked->metadata_version);
   const Stored& s = stored();
   if (s.key.size() < 2) return "a key without a type";
   const auto type = load_be<int16_t>(as_bytes(s.key).data());

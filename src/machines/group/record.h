@@ -2,7 +2,8 @@
 //
 // Stored records lie in `__consumer_offsets` exactly as Apache writes them: a key with its type, a
 // value with its version, or no value (a tombstone). Beside them there are soft records, which
-// replay applies and nobody stores: members that wait, generations under way.
+// replay applies and nobody stores: members that wait, generations under way, the cluster's
+// metadata.
 #pragma once
 
 #include <memory>
@@ -15,12 +16,14 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/ids.h"
+#include "metadata/image.h"
 #include "wire/framed_record.h"
 #include "wire/writer.h"
 
 namespace odradek::machines::group {
 
 struct ClassicGroup;
+struct Settings;
 
 /// A key and value as they lie in the log.
 struct Stored {
@@ -50,11 +53,28 @@ struct SoftGroup {
   bool operator==(const SoftGroup&) const = default;
 };
 
+/// What decisions go by from now on. Null: as before.
+struct SoftMetadata {
+  metadata::ImagePtr image;
+  std::shared_ptr<const Settings> settings;
+  bool new_topics = false;
+  bool operator==(const SoftMetadata&) const = default;
+};
+
+/// The metadata hash of a group was compared with that of the cluster.
+struct SoftChecked {
+  std::string group;
+  uint64_t metadata_version = 0;
+  bool operator==(const SoftChecked&) const = default;
+};
+
 struct Record {
-  std::variant<Stored, Marker, SoftGroup> body;
+  std::variant<Stored, Marker, SoftGroup, SoftMetadata, SoftChecked> body;
 
   bool operator==(const Record&) const = default;
-  bool soft() const { return std::holds_alternative<SoftGroup>(body); }
+  bool soft() const {
+    return !std::holds_alternative<Stored>(body) && !std::holds_alternative<Marker>(body);
+  }
   const Stored& stored() const { return std::get<Stored>(body); }
   /// Null if it is no marker.
   const Marker* ending() const { return std::get_if<Marker>(&body); }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/arena.h"
+#include "machines/group/consumer_records.h"
 #include "wire/gen/consumer_protocol_subscription.h"
 #include "wire/gen/group_legacy_offset_commit.h"
 #include "wire/gen/group_metadata.h"
@@ -114,9 +115,18 @@ bool Group::has_pending(std::string_view topic, int32_t partition) const {
   return false;
 }
 
+State::State(metadata::ImagePtr image)
+    : image_(image ? std::move(image) : std::make_shared<const metadata::Image>()),
+      topics_added_at_(image_->provenance.offset.value) {}
+
 const Group* State::find(std::string_view id) const {
   const auto at = groups_.find(id);
   return at == groups_.end() ? nullptr : &at->second;
+}
+
+const ConsumerGroup* State::find_consumer(std::string_view id) const {
+  const Group* group = find(id);
+  return group != nullptr ? group->consumer.get() : nullptr;
 }
 
 Group& State::make(std::string_view id) {
@@ -132,9 +142,22 @@ void State::replay(Offset offset, const Record& record) {
     make(soft->group).classic = soft->state;
   } else if (const auto* marker = std::get_if<Marker>(&record.body)) {
     replay_marker(*marker);
+  } else if (const auto* change = std::get_if<SoftMetadata>(&record.body)) {
+    replay_metadata(*change);
+  } else if (const auto* checked = std::get_if<SoftChecked>(&record.body)) {
+    const auto at = groups_.find(checked->group);
+    if (at != groups_.end() && at->second.consumer)
+      at->second.consumer->checked = checked->metadata_version;
   } else {
     replay_stored(offset, record.stored());
   }
+}
+
+void State::replay_metadata(const SoftMetadata& change) {
+  if (!change.image) return;
+  image_ = change.image;
+  metadata_version_++;
+  if (change.new_topics) topics_added_at_ = image_->provenance.offset.value;
 }
 
 void State::replay_stored(Offset offset, const Stored& stored) {
@@ -156,6 +179,7 @@ Result<void> State::apply(Offset offset, const Stored& stored) {
     case wire::GroupMetadataKey::kRecordType:
       return apply_group(stored, key);
     default:
+      if (is_consumer_record(*type)) return apply_consumer(*type, stored, key);
       return fail(Errc::kUnsupported, fmt::format("record type {} is not known", *type));
   }
 }
@@ -204,7 +228,7 @@ Result<void> State::apply_group(const Stored& stored, wire::Reader& key_reader) 
   if (auto r = key.decode(key_reader, 0); !r) return r;
   if (!stored.value) {
     const auto at = groups_.find(key.group);
-    if (at == groups_.end()) return {};
+    if (at == groups_.end() || at->second.consumer) return {};
     at->second.classic = no_members();
     if (at->second.offsets.empty() && at->second.transactional.empty()) groups_.erase(at);
     return {};
@@ -242,7 +266,32 @@ Result<void> State::apply_group(const Stored& stored, wire::Reader& key_reader) 
   if (!group->members.empty() && !group->protocol)
     return fail(Errc::kCorrupt, "a group with members and no protocol");
   group->subscribed = group->subscribed_topics();
-  make(key.group).classic = std::move(group);
+  Group& known = make(key.group);
+  known.classic = std::move(group);
+  known.consumer.reset();
+  return {};
+}
+
+Result<void> State::apply_consumer(int16_t type, const Stored& stored, wire::Reader& key) {
+  const auto record = ConsumerRecord::read(type, key, stored.value);
+  if (!record) return std::unexpected(record.error());
+  if (record->tombstone()) {
+    const auto at = groups_.find(record->group());
+    if (at == groups_.end() || !at->second.consumer) return {};
+    if (!record->ends_group()) {
+      record->apply(*at->second.consumer);
+      return {};
+    }
+    at->second.consumer.reset();
+    if (at->second.offsets.empty() && at->second.transactional.empty()) groups_.erase(at);
+    return {};
+  }
+  Group& group = make(record->group());
+  if (!group.consumer) {
+    group.classic = no_members();
+    group.consumer = std::make_unique<ConsumerGroup>();
+  }
+  record->apply(*group.consumer);
   return {};
 }
 

@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "base/uuid.h"
 #include "machines/group/api.h"
+#include "machines/group/consumer_group.h"
 #include "machines/group/record.h"
 
 namespace odradek::machines::group {
@@ -100,14 +101,20 @@ struct ClassicGroup {
 
 // ---- all
 
-/// A group. It is of one kind; today all are classic.
+/// A group. It is of one kind: of the consumer protocol if `consumer` is there, else classic.
 struct Group {
-  std::shared_ptr<const ClassicGroup> classic;  // never null
+  std::shared_ptr<const ClassicGroup> classic;  // never null; without members in the other kind
+  std::unique_ptr<ConsumerGroup> consumer{};    // only replay changes it
   TopicOffsets offsets{};
   /// Producers with offsets that wait for the end of their transaction.
   std::map<ProducerId, TopicOffsets> transactional{};
 
-  bool is_empty() const { return classic->state == ClassicState::kEmpty; }
+  bool is_empty() const {
+    return consumer ? consumer->members().empty() : classic->state == ClassicState::kEmpty;
+  }
+  bool subscribed_to(std::string_view topic) const {
+    return consumer ? consumer->subscribed_to(topic) : classic->subscribed_to(topic);
+  }
   const Committed* offset(std::string_view topic, int32_t partition) const;
   bool has_pending(std::string_view topic, int32_t partition) const;
 };
@@ -116,9 +123,20 @@ class State {
  public:
   using Groups = std::map<std::string, Group, std::less<>>;
 
+  explicit State(metadata::ImagePtr image = nullptr);
+
   const Groups& groups() const { return groups_; }
   /// Null when there is none.
   const Group* find(std::string_view id) const;
+  /// Null when it is not of the consumer protocol.
+  const ConsumerGroup* find_consumer(std::string_view id) const;
+
+  /// The cluster as the decisions see it; never null.
+  const metadata::ImagePtr& image() const { return image_; }
+  /// Counts the changes of it.
+  uint64_t metadata_version() const { return metadata_version_; }
+  /// Offset of the metadata log up to which topics may have been added.
+  int64_t topics_added_at() const { return topics_added_at_; }
 
   void replay(Offset offset, const Record& record);
   /// Records that could not be read, since the start, and what the last one was.
@@ -128,13 +146,18 @@ class State {
  private:
   void replay_stored(Offset offset, const Stored& stored);
   void replay_marker(const Marker& marker);
+  void replay_metadata(const SoftMetadata& change);
   Group& make(std::string_view id);
   Result<void> apply(Offset offset, const Stored& stored);
   Result<void> apply_offset(Offset at, const Stored& stored, wire::Reader& key);
   Result<void> apply_group(const Stored& stored, wire::Reader& key);
+  Result<void> apply_consumer(int16_t type, const Stored& stored, wire::Reader& key);
   void remove_offset(std::string_view group, std::string_view topic, int32_t partition);
 
   Groups groups_;
+  metadata::ImagePtr image_;
+  uint64_t metadata_version_ = 1;
+  int64_t topics_added_at_ = 0;
   std::map<ProducerId, std::set<std::string>> open_;  // groups with offsets of open transactions
   uint64_t unreadable_ = 0;
   std::string problem_;

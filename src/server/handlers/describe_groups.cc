@@ -1,7 +1,8 @@
 // DescribeGroups (15), versions 0-6: state and members of classic groups.
 //
 // 1: throttling. 3: authorized operations. 4: static members. 5: flexible. 6: a group that does not
-// exist is GROUP_ID_NOT_FOUND; before, it is a group in state Dead.
+// exist, or is one of the consumer protocol, is GROUP_ID_NOT_FOUND; before, it is a group in state
+// Dead.
 // - What a member says and has been assigned is told of stable groups only, and the protocol too.
 #include "wire/gen/describe_groups.h"
 
@@ -19,9 +20,6 @@ using machines::group::DescribeAnswer;
 using wire::ErrorCode;
 using Described = wire::DescribeGroupsResponse::DescribedGroup;
 
-// Without authorizer everything is allowed on a group: read, describe, delete, and their configs.
-constexpr int32_t kAllOperations = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
-
 void fill(Request& request, Described& out, const DescribeAnswer::Group& group, bool operations) {
   out.group_state = group.state;
   out.protocol_type = group.protocol_type;
@@ -37,9 +35,10 @@ void fill(Request& request, Described& out, const DescribeAnswer::Group& group, 
   }
   if (!group.found && request.version() >= 6) {
     out.error_code = wire::wire_value(ErrorCode::kGroupIdNotFound);
-    out.error_message = request.arena().copy(fmt::format("Group {} not found.", out.group_id));
+    out.error_message = request.arena().copy(fmt::format(
+        "Group {} {}.", out.group_id, group.exists ? "is not a classic group" : "not found"));
   } else if (operations && request.version() >= 3) {
-    out.authorized_operations = kAllOperations;
+    out.authorized_operations = kAllGroupOperations;
   }
 }
 

@@ -8,6 +8,8 @@
 #include "server/handlers/handlers.h"
 #include "server/testing/small_image.h"
 #include "server/testing/test_server.h"
+#include "wire/gen/consumer_group_describe.h"
+#include "wire/gen/consumer_group_heartbeat.h"
 #include "wire/gen/delete_groups.h"
 #include "wire/gen/describe_groups.h"
 #include "wire/gen/heartbeat.h"
@@ -143,6 +145,52 @@ class GroupHandlers : public ::testing::Test {
   MemoryCoordinators groups_;
   testing::TestClient client_;
 };
+
+TEST_F(GroupHandlers, TheConsumerProtocolInEveryVersion) {
+  wire::ConsumerGroupHeartbeatRequest body;
+  body.group_id = "g";
+  body.member_id = "m";
+  body.rebalance_timeout_ms = 1'000;
+  body.subscribed_topic_names.emplace().add(arena_, "t");
+  body.topic_partitions.emplace();
+  const auto beat = [&](int16_t v) {
+    auto answer = client_.call<wire::ConsumerGroupHeartbeatResponse>(body, v);
+    EXPECT_TRUE(answer);
+    return *answer;
+  };
+  // The cluster has to have it.
+  image_->features.erase("group.version");
+  EXPECT_EQ(beat(1).error_code, code(ErrorCode::kUnsupportedVersion));
+  image_->features["group.version"] = 1;
+  for (int16_t v = 0; v <= 1; v++) {
+    const auto answer = beat(v);
+    EXPECT_EQ(answer.error_code, 0);
+    EXPECT_EQ(answer.member_id, "m");
+    EXPECT_EQ(answer.member_epoch, 2);
+    EXPECT_EQ(answer.heartbeat_interval_ms, 5'000);
+    EXPECT_TRUE(answer.assignment);
+    wire::ConsumerGroupDescribeRequest describe;
+    describe.group_ids.add(arena_, "g");
+    describe.group_ids.add(arena_, "nobody");
+    const auto told = client_.call<wire::ConsumerGroupDescribeResponse>(describe, v);
+    ASSERT_TRUE(told);
+    ASSERT_EQ(told->groups.size(), 2U);
+    EXPECT_EQ(told->groups[0].group_state, "Stable");
+    EXPECT_EQ(told->groups[0].assignor_name, "uniform");
+    ASSERT_EQ(told->groups[0].members.size(), 1U);
+    EXPECT_EQ(told->groups[0].members[0].member_type, v == 0 ? -1 : 1);
+    EXPECT_EQ(told->groups[1].error_code, code(ErrorCode::kGroupIdNotFound));
+  }
+  body.member_id = "";  // before version 1 the coordinator makes one
+  EXPECT_EQ(beat(1).error_code, code(ErrorCode::kInvalidRequest));
+  EXPECT_EQ(beat(0).member_id->size(), 22U);
+  body.member_id = "m";
+  body.server_assignor = "mine";
+  EXPECT_EQ(beat(1).error_code, code(ErrorCode::kUnsupportedAssignor));
+  body.server_assignor.reset();
+  body.member_epoch = -3;
+  EXPECT_EQ(beat(1).error_code, code(ErrorCode::kInvalidRequest));
+}
 
 TEST_F(GroupHandlers, OffsetsInEveryVersion) {
   for (int16_t v = 2; v <= 10; v++) {

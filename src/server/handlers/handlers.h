@@ -13,6 +13,8 @@ io::Task<void> handle_alter_partition_reassignments(Request& request);
 io::Task<void> handle_alter_replica_log_dirs(Request& request);
 io::Task<void> handle_api_versions(Request& request);
 io::Task<void> handle_assign_replicas_to_dirs(Request& request);
+io::Task<void> handle_consumer_group_describe(Request& request);
+io::Task<void> handle_consumer_group_heartbeat(Request& request);
 io::Task<void> handle_create_partitions(Request& request);
 io::Task<void> handle_create_topics(Request& request);
 io::Task<void> handle_delete_groups(Request& request);

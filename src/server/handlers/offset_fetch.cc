@@ -50,7 +50,10 @@ Asked one_group(const metadata::Image& image, const wire::OffsetFetchRequest& bo
 Asked of_many(const metadata::Image& image, const AskedGroup& group, bool require_stable,
               int16_t version) {
   Asked asked{.group = group.group_id, .all = !group.topics.has_value()};
-  asked.command = {.group = std::string(group.group_id), .require_stable = require_stable};
+  asked.command = {.group = std::string(group.group_id),
+                   .member = owned(group.member_id),
+                   .epoch = group.member_epoch,
+                   .require_stable = require_stable};
   if (asked.all) return asked;
   auto& topics = asked.command.topics.emplace();
   for (const auto& t : *group.topics) {

@@ -668,12 +668,30 @@ public class CompatSuite {
         }
     }
 
-    // ---- what Odradek does not have yet ---------------------------------------------------------------------------
+    // ---- transactions -------------------------------------------------------------------------------------------
 
+    /** Two transactions that commit, one between them that does not, and a second producer that takes the id over. */
     static void transactionalProducer() throws Exception {
-        try (var client = producer("transactional.id", name("txn"), "max.block.ms", "3000")) {
-            if (APACHE) client.initTransactions();
-            else fails(TimeoutException.class, client::initTransactions);
+        String topic = makeTopic("transactions", 1), id = name("txn");
+        try (var client = producer("transactional.id", id)) {
+            client.initTransactions();
+            for (int transaction = 0; transaction < 3; transaction++) {
+                client.beginTransaction();
+                for (int n = 0; n < 3; n++)
+                    client.send(record(topic, null, "" + (3 * transaction + n)));
+                if (transaction == 1) client.abortTransaction();
+                else client.commitTransaction();
+            }
+            equal(values(read(topic, 6, 0, "isolation.level", "read_committed")), List.of("0", "1", "2", "6", "7", "8"), "committed");
+            equal(values(read(topic, 9, 0)), numbers(0, 9), "all");
+            client.beginTransaction();
+            try (var newer = producer("transactional.id", id)) {
+                newer.initTransactions();
+            }
+            fails(KafkaException.class, () -> {
+                client.send(record(topic, null, "late"));
+                client.commitTransaction();
+            });
         }
     }
 }
