@@ -5,9 +5,10 @@ namespace odradek::machines::group {
 
 namespace {
 
-/// Members learn of this in the words of their protocol.
-ErrorCode stale(const ConsumerMember& member) {
-  return member.classic ? ErrorCode::kIllegalGeneration : ErrorCode::kStaleMemberEpoch;
+/// Members learn of this in the words of their protocol; producers know one word.
+ErrorCode stale(const ConsumerMember& member, bool by_producer) {
+  return member.classic || by_producer ? ErrorCode::kIllegalGeneration
+                                       : ErrorCode::kStaleMemberEpoch;
 }
 
 /// Epoch at which it got the partition; it may have yet to give it up.
@@ -31,7 +32,8 @@ ErrorCode check_consumer_commit(const ConsumerGroup& group, const CommitOffsets&
   const ConsumerMember* member = group.member(c.member);
   if (member == nullptr) return ErrorCode::kUnknownMemberId;
   if (!c.transaction && !member->classic && c.version < 9) return ErrorCode::kUnsupportedVersion;
-  return c.generation > member->epoch ? stale(*member) : ErrorCode::kNone;
+  return c.generation > member->epoch ? stale(*member, c.transaction.has_value())
+                                      : ErrorCode::kNone;
 }
 
 ErrorCode check_consumer_partition(const ConsumerGroup& group, const CommitOffsets& c,
@@ -40,14 +42,15 @@ ErrorCode check_consumer_partition(const ConsumerGroup& group, const CommitOffse
   if (member == nullptr || c.generation == member->epoch) return ErrorCode::kNone;
   // It has yet to learn of its newest epoch: what it has had since before is still its own.
   const int32_t* since = assigned_at(*member, topic, partition);
-  return since != nullptr && c.generation >= *since ? ErrorCode::kNone : stale(*member);
+  return since != nullptr && c.generation >= *since ? ErrorCode::kNone
+                                                    : stale(*member, c.transaction.has_value());
 }
 
 ErrorCode check_consumer_fetch(const ConsumerGroup& group, const FetchOffsets& c) {
   if (!c.member && c.epoch < 0) return ErrorCode::kNone;
   const ConsumerMember* member = group.member(c.member.value_or(""));
   if (member == nullptr) return ErrorCode::kUnknownMemberId;
-  return c.epoch == member->epoch ? ErrorCode::kNone : stale(*member);
+  return c.epoch == member->epoch ? ErrorCode::kNone : stale(*member, false);
 }
 
 }  // namespace odradek::machines::group

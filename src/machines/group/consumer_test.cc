@@ -367,6 +367,14 @@ TEST(ConsumerGroups, CommitsGoByTheEpoch) {
   EXPECT_EQ(commit("a", 2, moved), ErrorCode::kStaleMemberEpoch);
   EXPECT_EQ(commit("a", 4, kept), ErrorCode::kStaleMemberEpoch);
   EXPECT_EQ(commit("c", 3, kept), ErrorCode::kUnknownMemberId);
+  CommitOffsets stale{.group = "g",
+                      .generation = 2,
+                      .member = "b",
+                      .topics = {{"t", kTopic, {{.index = moved, .offset = 7}}}},
+                      .transaction = {{ProducerId(1), ProducerEpoch(0)}}};
+  const auto told = groups.send<CommitOffsetsAnswer>(stale);
+  EXPECT_EQ(told.error != ErrorCode::kNone ? told.error : told.results.at(0),
+            ErrorCode::kIllegalGeneration);
   EXPECT_EQ(commit("a", 3, kept, 8), ErrorCode::kUnsupportedVersion);
   const auto fetch = [&](std::optional<std::string> member, int32_t epoch) {
     FetchOffsets f{.group = "g", .member = std::move(member), .epoch = epoch};

@@ -53,7 +53,8 @@ Record commit_record(const CommitOffsets& c, const CommitOffsets::Topic& topic,
   value.metadata = p.metadata;
   value.commit_timestamp = now.value;
   if (c.retention_ms == -1) {
-    value.topic_id = topic.id;
+    // Apache stores no topic id with those of transactions.
+    if (!c.transaction) value.topic_id = topic.id;
     return Record::of(key, value, kOffsetCommitVersion);
   }
   // A client may ask for any length.

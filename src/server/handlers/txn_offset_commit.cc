@@ -28,9 +28,9 @@ CommitOffsets command_of(const metadata::Image& image, const wire::TxnOffsetComm
                   .member = std::string(body.member_id),
                   .instance = owned(body.group_instance_id)};
   for (const auto& t : body.topics) {
-    if (image.topic(t.name) == nullptr) continue;
-    // Apache stores no topic id with these.
-    CommitOffsets::Topic out{std::string(t.name), Uuid()};
+    const metadata::Topic* topic = image.topic(t.name);
+    if (topic == nullptr) continue;
+    CommitOffsets::Topic out{topic->name, topic->id};
     for (const auto& p : t.partitions) {
       if (image.partition(t.name, p.partition_index) == nullptr) continue;
       out.partitions.push_back({.index = p.partition_index,
