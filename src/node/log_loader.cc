@@ -14,7 +14,12 @@ Result<bool> LogLoader::step() {
   log::Log& log = partition_.mutable_log();
   const auto read = log.read(next_, {.max_bytes = kStep, .upper_bound = end, .at_least_one = true});
   if (!read) return std::unexpected(read.error());
-  if (read->error != wire::ErrorCode::kNone || read->piece.size() == 0)
+  if (read->error == wire::ErrorCode::kNone && read->piece.size() == 0) {
+    // Compaction, or a power loss between segments, has left nothing in front of the end.
+    next_ = end;
+    return true;
+  }
+  if (read->error != wire::ErrorCode::kNone)
     return fail(Errc::kCorrupt,
                 "the log cannot be read from offset " + std::to_string(next_.value));
   const auto bytes = log::read_piece(read->piece);

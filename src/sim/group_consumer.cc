@@ -12,17 +12,16 @@ namespace odradek::sim {
 
 using wire::ErrorCode;
 
+const KnownTopic* GroupWorld::topic(const Uuid& id) const {
+  const auto found = std::ranges::find(clients.topics, id, &KnownTopic::id);
+  return found == clients.topics.end() ? nullptr : &*found;
+}
+
+const Uuid& GroupWorld::topic_id(const std::string& name) const {
+  return std::ranges::find(clients.topics, name, &KnownTopic::name)->id;
+}
+
 namespace {
-
-const KnownTopic* find_topic(const GroupWorld& world, const Uuid& id) {
-  auto& topics = world.clients.topics;
-  const auto found = std::ranges::find(topics, id, &KnownTopic::id);
-  return found == topics.end() ? nullptr : &*found;
-}
-
-const Uuid& id_of(const GroupWorld& world, const std::string& name) {
-  return std::ranges::find(world.clients.topics, name, &KnownTopic::name)->id;
-}
 
 /// Calls `topic(name)` for each topic, which answers where its partitions go.
 template <class AddTopic>
@@ -62,7 +61,7 @@ wire::OffsetFetchRequest offset_fetch_request(const GroupWorld& world, Arena& ar
   add_partitions(arena, asked.partitions, [&](const std::string& name) -> Array<int32_t>& {
     auto& topic = group.topics->add(arena);
     topic.name = name;
-    topic.topic_id = id_of(world, name);
+    topic.topic_id = world.topic_id(name);
     return topic.partition_indexes;
   });
   return request;
@@ -95,7 +94,7 @@ ErrorCode take_answer(GroupWorld& world, const wire::OffsetFetchResponse& body, 
     ok = ok && take_offsets(world, std::string(topic.name), topic, into);
   if (many) {
     for (const auto& topic : body.groups[0].topics) {
-      const KnownTopic* known = version >= 10 ? find_topic(world, topic.topic_id) : nullptr;
+      const KnownTopic* known = version >= 10 ? world.topic(topic.topic_id) : nullptr;
       const std::string name = known != nullptr ? known->name : std::string(topic.name);
       ok = ok && take_offsets(world, name, topic, into);
     }
@@ -174,7 +173,7 @@ io::Task<bool> GroupConsumer::find_coordinator() {
 io::Task<void> GroupConsumer::read_positions() {
   if (unread.empty()) co_return;
   OffsetsAsked asked{.group = plan.group, .partitions = unread};
-  if (consumer_protocol) {
+  if (plan.consumer_protocol) {
     asked.member = id;
     asked.epoch = epoch;
   }
@@ -207,7 +206,7 @@ io::Task<bool> GroupConsumer::commit(Positions these, int32_t as_epoch) {
   if (these.empty()) co_return true;
   Arena arena;
   wire::OffsetCommitRequest request;
-  const int64_t least = consumer_protocol ? 9 : plan.instance ? 7 : 2;
+  const int64_t least = plan.consumer_protocol ? 9 : plan.instance ? 7 : 2;
   const auto version = static_cast<int16_t>(rng().between(least, 10));
   request.group_id = plan.group;
   request.member_id = id;
@@ -216,11 +215,12 @@ io::Task<bool> GroupConsumer::commit(Positions these, int32_t as_epoch) {
   std::map<History::Partition, GroupHistory::CommitId> ids;
   wire::OffsetCommitRequest::OffsetCommitRequestTopic* topic = nullptr;
   for (const auto& [p, offset] : these) {
-    const auto commit = world.history.commit({plan.group, id, as_epoch, p, offset});
+    const auto commit =
+        world.history.commit({plan.group, id, as_epoch, p, offset, plan.consumer_protocol});
     ids[p] = commit;
     if (topic == nullptr || topic->name != p.topic) topic = &request.topics.add(arena);
     topic->name = p.topic;
-    topic->topic_id = id_of(world, p.topic);
+    topic->topic_id = world.topic_id(p.topic);
     auto& partition = topic->partitions.add(arena);
     partition.partition_index = p.index;
     partition.committed_offset = offset;
@@ -234,7 +234,7 @@ io::Task<bool> GroupConsumer::commit(Positions these, int32_t as_epoch) {
   }
   bool ok = true;
   for (const auto& t : reply->body.topics) {
-    const KnownTopic* known = version >= 10 ? find_topic(world, t.topic_id) : nullptr;
+    const KnownTopic* known = version >= 10 ? world.topic(t.topic_id) : nullptr;
     for (const auto& p : t.partitions) {
       const History::Partition at{known != nullptr ? known->name : std::string(t.name),
                                   p.partition_index};

@@ -25,7 +25,8 @@ struct MemberPlan {
   std::vector<std::string> protocols{};  // classic: in the order of its liking
   int32_t session_ms = 1'000;
   int32_t rebalance_ms = 1'000;
-  Millis life{0};  // how long it stays, roughly
+  bool consumer_protocol = false;  // else classic
+  Millis life{0};                  // how long it stays, roughly
 };
 
 /// What the members of one scenario share. Lives longer than they run.
@@ -46,6 +47,9 @@ struct GroupWorld {
   uint64_t fenced = 0;
 
   bool failed() const { return clients.history.failure().has_value(); }
+  /// Null: there is none.
+  const KnownTopic* topic(const Uuid& id) const;
+  const Uuid& topic_id(const std::string& name) const;
 };
 
 /// A committed offset as it was answered.
@@ -86,7 +90,6 @@ class GroupConsumer {
   std::set<History::Partition> unread{};
   WireClient coordinator;
   WireClient data;
-  bool consumer_protocol = false;
 
   Rng& rng() { return world.clients.sim.rng(); }
   /// The instance of a static member, which is known by it across processes, or the id.

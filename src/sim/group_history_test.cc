@@ -137,6 +137,38 @@ TEST_F(GroupHistoryTest, GenerationsDoNotComeAgain) {
   EXPECT_TRUE(failed());
 }
 
+TEST_F(GroupHistoryTest, APartitionIsGivenBackBeforeAnotherMemberHasIt) {
+  groups.given("g", "m", {at, other}, MonoNs(0), MonoNs(100));
+  groups.returned("g", "m", {other});
+  groups.given("g", "n", {at}, MonoNs(1), MonoNs(101));
+  EXPECT_FALSE(failed());
+  groups.given("g", "n", {at, other}, MonoNs(2), MonoNs(102));
+  EXPECT_TRUE(failed());
+}
+
+TEST_F(GroupHistoryTest, WhoeverIsSilentLosesWhatItHas) {
+  groups.given("g", "m", {at}, MonoNs(0), MonoNs(100));
+  groups.given("g", "n", {at}, MonoNs(100), MonoNs(200));
+  groups.gone("g", "n");
+  groups.given("g", "m", {at}, MonoNs(110), MonoNs(200));
+  EXPECT_FALSE(failed());
+}
+
+TEST_F(GroupHistoryTest, WhoeverHadAPartitionCommitsNoMoreForIt) {
+  groups.consumed("g", at, 0, 10);
+  const auto commit = [&](const char* member) {
+    groups.accepted(groups.commit({"g", member, 1, at, 5, true}));
+  };
+  groups.given("g", "m", {at}, MonoNs(0), MonoNs(100));
+  commit("m");
+  groups.gone("g", "m");
+  groups.given("g", "n", {at}, MonoNs(1), MonoNs(100));
+  commit("n");
+  EXPECT_FALSE(failed());
+  commit("m");
+  EXPECT_TRUE(failed());
+}
+
 TEST_F(GroupHistoryTest, NothingIsSkipped) {
   groups.consumed("g", at, 0, 5);
   groups.consumed("g", at, 3, 8);

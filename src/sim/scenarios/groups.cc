@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "sim/classic_member.h"
+#include "sim/consumer_member.h"
 #include "sim/group_assign.h"
 #include "sim/group_consumer.h"
 
@@ -17,6 +18,7 @@ constexpr Millis kPatience(60'000);
 /// How the members of a group are.
 struct GroupPlan {
   std::string name;
+  bool consumer_protocol = false;  // else classic
   bool cooperative = false;
   bool statics = false;
   int32_t session_ms = 0;
@@ -71,6 +73,12 @@ class Groups {
     };
     settings["group.min.session.timeout.ms"] = "100";
     draw("group.initial.rebalance.delay.ms", 0, rng.one_in(2) ? 0 : 500);
+    consumer_session_ms_ = static_cast<int32_t>(rng.between(600, 3'000));
+    settings["group.consumer.min.session.timeout.ms"] = "100";
+    settings["group.consumer.session.timeout.ms"] = fmt::format("{}", consumer_session_ms_);
+    settings["group.consumer.min.heartbeat.interval.ms"] = "10";
+    draw("group.consumer.heartbeat.interval.ms", 10, consumer_session_ms_ / 4);
+    draw("group.consumer.assignment.interval.ms", 0, rng.one_in(2) ? 0 : 1'000);
     draw("offsets.topic.num.partitions", 1, 4);
     draw("log.cleaner.backoff.ms", 5, 500);
     const auto often = [&](const char* name, int64_t low, int64_t high) {
@@ -88,9 +96,11 @@ class Groups {
     const auto count = static_cast<int>(1 + rng.below(3));
     for (int i = 0; i < count; i++) {
       GroupPlan group{.name = fmt::format("group{}", i)};
+      group.consumer_protocol = rng.one_in(2);
       group.cooperative = rng.one_in(2);
       group.statics = rng.one_in(3);
       group.session_ms = static_cast<int32_t>(rng.between(600, 3'000));
+      if (group.consumer_protocol) group.session_ms = consumer_session_ms_;
       group.rebalance_ms = static_cast<int32_t>(rng.between(600, 3'000));
       group.members_max = static_cast<int>(1 + rng.below(5));
       groups_.push_back(group);
@@ -188,7 +198,10 @@ class Groups {
     const size_t host = rng.below(hosts_.size());
     on_host_[plan.name] = host;
     world_.alive[plan.name] = plan;
-    io::spawn(run_classic_member(world_, hosts_[host]->loop(0), plan));
+    plan.consumer_protocol = group.consumer_protocol;
+    io::Loop& loop = hosts_[host]->loop(0);
+    io::spawn(plan.consumer_protocol ? run_consumer_member(world_, loop, plan)
+                                     : run_classic_member(world_, loop, plan));
   }
 
   /// Lets time pass, in which members come.
@@ -331,6 +344,7 @@ class Groups {
   ClientWorld clients_world_;
   GroupWorld world_;
   Broker broker_;
+  int32_t consumer_session_ms_ = 0;
   std::vector<GroupPlan> groups_;
   std::map<std::string, size_t> on_host_;                              // where a member runs
   std::map<std::pair<std::string, std::string>, MemberPlan> statics_;  // by group and instance
