@@ -147,6 +147,16 @@ TEST(Migration, ThePolicyDecides) {
   }
 }
 
+TEST(Migration, DisabledKeepsClassicMembersOutOfNewGroups) {
+  for (const bool down : {false, true}) {
+    TestGroups groups(Settings{.may_upgrade = false, .may_downgrade = down});
+    groups.set_topics({{"t", 4}});
+    groups.send<ConsumerHeartbeatAnswer>(newcomer());
+    EXPECT_EQ(groups.send<JoinAnswer>(join_of("g", "", of("t"))).error,
+              down ? ErrorCode::kMemberIdRequired : ErrorCode::kInconsistentGroupProtocol);
+  }
+}
+
 TEST(Migration, GroupsOfOthersAreNotTouched) {
   TestGroups groups;
   groups.set_topics({{"t", 4}});
