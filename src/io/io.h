@@ -196,6 +196,9 @@ class WriteAhead {
   virtual std::vector<std::shared_ptr<File>> over() = 0;
   virtual void flushed(const Result<void>& result) = 0;
   virtual uint64_t flushed_lap() const = 0;
+  /// The first failure: from then on nothing that it, or a file that it looked after, says of the
+  /// device can be believed.
+  virtual Result<void> intact() const = 0;
   /// Files whose bytes are in laps that are not flushed.
   virtual std::vector<std::shared_ptr<File>> unflushed() = 0;
   /// They have been synced: nothing that the laps hold is needed, or may come back.

@@ -39,6 +39,9 @@ Result<Synced> SyncRound::finish(const Result<void>& synced) {
   if (!begun_) return std::unexpected(begun_.error());
   if (!synced) return std::unexpected(synced.error());
   if (ahead_ == nullptr) return Synced{.refused = refused_};
+  // The device tells of what it could not write once: the flush of a lap may have heard what was
+  // meant for us.
+  if (auto r = ahead_->intact(); !r) return std::unexpected(r.error());
   if (forget_) {
     if (auto r = ahead_->forget(); !r) return std::unexpected(r.error());
   }

@@ -219,6 +219,10 @@ void WriteAheadFile::flushed(const Result<void>& result) {
   }
 }
 
+Result<void> WriteAheadFile::intact() const {
+  return failed_ ? Result<void>(std::unexpected(*failed_)) : Result<void>{};
+}
+
 std::vector<std::shared_ptr<io::File>> WriteAheadFile::unflushed() {
   std::vector<std::shared_ptr<io::File>> files;
   for (const Lap& lap : laps_) add_live(lap, files);

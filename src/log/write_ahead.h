@@ -44,6 +44,7 @@ class WriteAheadFile : public io::WriteAhead {
   void next_lap() override;
   std::vector<std::shared_ptr<io::File>> over() override;
   void flushed(const Result<void>& result) override;
+  Result<void> intact() const override;
   uint64_t flushed_lap() const override { return flushed_; }
   std::vector<std::shared_ptr<io::File>> unflushed() override;
   Result<void> forget() override;

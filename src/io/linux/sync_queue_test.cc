@@ -26,9 +26,15 @@ class CountedFile : public File {
   Result<void> truncate(uint64_t) override { return fail(Errc::kIo, path_); }
   Result<void> sync() override {
     syncs++;
+    if (fails_once.exchange(false)) {
+      ::usleep(20'000);
+      return fail(Errc::kIo, path_);
+    }
     return fails_ ? Result<void>(fail(Errc::kIo, path_)) : Result<void>();
   }
-  int syncs = 0;
+  std::atomic<int> syncs = 0;
+  /// As the kernel: what could not be written is told to whoever syncs first.
+  std::atomic<bool> fails_once = false;
 
  private:
   std::string path_;
@@ -125,14 +131,19 @@ class CountedAhead : public WriteAhead {
     flushing = true;
     return std::exchange(files, {});
   }
-  void flushed(const Result<void>& result) override { done = result ? lap - 1 : 0; }
+  void flushed(const Result<void>& result) override {
+    done = result ? lap - 1 : 0;
+    broken = result;
+  }
   uint64_t flushed_lap() const override { return done; }
+  Result<void> intact() const override { return broken; }
   std::vector<std::shared_ptr<File>> unflushed() override { return files; }
   Result<void> forget() override {
     files.clear();
     return {};
   }
   int begun = 0;
+  Result<void> broken;
   std::atomic<int> rounds = 0;
   bool full = false;
   bool flushing = false;
@@ -231,6 +242,20 @@ TEST_F(AheadQueueTest, ALapThatIsOverIsSyncedBesideAndTold) {
   for (int n = 0; n < 1'000 && run({}, {}).flushed == 0; n++) ::usleep(1'000);
   EXPECT_EQ(run({}, {}).flushed, 1U);
   EXPECT_EQ(file_->syncs, 1);
+}
+
+TEST_F(AheadQueueTest, AnErrorThatTheFlushOfALapHasHeardFailsTheRoundsToo) {
+  run({}, {}, AheadOrder::kBegin);
+  run({}, {file_});
+  file_->fails_once = true;
+  run({}, {}, AheadOrder::kNextLap);  // the flush begins behind it
+  while (file_->fails_once) ::usleep(100);
+  LinuxIo io({});
+  queue_.submit({.files = {file_}}, io.loop(0), [&](const Result<Synced>& r) {
+    EXPECT_FALSE(r);
+    io.stop();
+  });
+  io.run();
 }
 
 TEST_F(AheadQueueTest, BeforeItForgetsTheFilesAreSynced) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -64,9 +65,8 @@ void LinuxSyncQueue::run() {
     if (jobs_.empty()) return;
     std::vector<Job> jobs = std::move(jobs_);
     jobs_.clear();
-    const auto flushed = std::exchange(flushed_, std::nullopt);
     lock.unlock();
-    if (flushed) ahead_->flushed(*flushed);
+    hear_flush({});
     await_written();
     SyncRound round(ahead_.get());
     for (Job& job : jobs) {
@@ -74,7 +74,9 @@ void LinuxSyncQueue::run() {
       round.add(job.wanted);
     }
     round.begin();
-    const Result<Synced> result = round.finish(sync_files(round.files()));
+    const Result<void> synced = sync_files(round.files());
+    hear_flush(round.files());
+    const Result<Synced> result = round.finish(synced);
     std::map<Loop*, std::vector<Done>> answers;
     for (Job& job : jobs) answers[job.reply_to].push_back(std::move(job.done));
     for (auto& [loop, answer] : answers) {
@@ -94,6 +96,22 @@ void LinuxSyncQueue::await_written() {
     for (uint64_t seen = count->load(); seen < job; seen = count->load()) count->wait(seen);
   }
   unwritten_.clear();
+}
+
+/// What has become of the lap that was being flushed. If it syncs what this round has synced too,
+/// waits for it: an error of the device is told to only one of both.
+void LinuxSyncQueue::hear_flush(const std::vector<std::shared_ptr<File>>& synced) {
+  if (ahead_ == nullptr) return;
+  std::unique_lock lock(mutex_);
+  const bool shared = std::ranges::any_of(
+      synced, [&](const auto& f) { return flushing_whole_ || flushing_.contains(f.get()); });
+  if (shared) ready_.wait(lock, [&] { return flushed_.has_value(); });
+  if (!flushed_) return;
+  const Result<void> result = *std::exchange(flushed_, std::nullopt);
+  flushing_.clear();
+  flushing_whole_ = false;
+  lock.unlock();
+  ahead_->flushed(result);
 }
 
 Result<void> LinuxSyncQueue::sync_files(const std::vector<std::shared_ptr<File>>& list) {
@@ -136,12 +154,17 @@ void LinuxSyncQueue::flush_lap() {
   Files files;
   for (auto& file : ahead_->over()) files.try_emplace(file.get(), file);
   if (files.empty()) return;
-  flusher_.submit([this, files = std::move(files)] {
-    // Many fdatasyncs are many commits of the file system's journal, and rounds may wait for those.
-    const bool whole = directory_ >= 0 && files.size() >= SyncChoice::kFewest;
+  // Many fdatasyncs are many commits of the file system's journal, and rounds may wait for those.
+  const bool whole = directory_ >= 0 && files.size() >= SyncChoice::kFewest;
+  flushing_ = files;
+  flushing_whole_ = whole;
+  flusher_.submit([this, whole, files = std::move(files)] {
     Result<void> result = whole ? sync_whole(files) : sync_each(files);
-    std::scoped_lock lock(mutex_);
-    flushed_ = std::move(result);
+    {
+      std::scoped_lock lock(mutex_);
+      flushed_ = std::move(result);
+    }
+    ready_.notify_one();
   });
 }
 

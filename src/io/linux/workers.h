@@ -63,6 +63,7 @@ class LinuxSyncQueue : public SyncQueue {
   static Result<void> sync_each(const Files& files);
   Result<void> sync_whole(const Files& files) const;
   void await_written();
+  void hear_flush(const std::vector<std::shared_ptr<File>>& synced);
   void flush_lap();
 
   const std::string name_;
@@ -76,7 +77,9 @@ class LinuxSyncQueue : public SyncQueue {
   std::condition_variable ready_;
   std::vector<Job> jobs_;
   std::vector<std::pair<WrittenCount, uint64_t>> unwritten_;  // jobs of the last round
-  std::optional<Result<void>> flushed_;  // what became of the lap that was being flushed
+  Files flushing_;  // of the lap that is being flushed; this and the next are the sync thread's own
+  bool flushing_whole_ = false;          // with everything else on the file system
+  std::optional<Result<void>> flushed_;  // what became of it
   bool stopping_ = false;
   std::thread thread_;
   WorkerPool flusher_{1};  // last: it uses the others

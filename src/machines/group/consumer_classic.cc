@@ -41,9 +41,6 @@ class ConsumerJoin {
  private:
   ErrorCode enter() {
     const ConsumerGroup& group = edit_.group();
-    // The policy `disabled`: groups are of one protocol only.
-    if (!draft_.settings.may_upgrade && !draft_.settings.may_downgrade)
-      return ErrorCode::kInconsistentGroupProtocol;
     const auto max = static_cast<size_t>(std::max(draft_.settings.consumer_max_size, 0));
     if (group.members().size() >= max && group.member(id_) == nullptr)
       return ErrorCode::kGroupMaxSizeReached;
