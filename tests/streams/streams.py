@@ -52,9 +52,10 @@ class Instance:
         self.process = None
 
     def start(self):
-        # A task whose store was not closed well aborts, in Streams 4.3.1, what other tasks of its thread have not committed while the group
-        # rebalances (TaskManager.handleCorruption: the commit before the abort is left out), and these go on as if it were: counts are
-        # missing. With no store there is nothing to find wrong; the process's id, and with it its transactional ids, stay.
+        # Without its stores, which a kill has not closed: a run against Odradek once missed counts after a transaction had timed out during
+        # a rebalance. As we read Streams 4.3.1, a task that finds its store damaged aborts what other tasks of its thread have not committed,
+        # and these go on as if they had (TaskManager.handleCorruption, while a rebalance runs); it was not seen on the wire, nor at Apache.
+        # The process's id, and with it its transactional ids, stay.
         for found in glob.glob(os.path.join(self.state, 'app', '[0-9]*_[0-9]*')):
             shutil.rmtree(found)
         with open(self.log, 'ab') as log:
