@@ -33,8 +33,8 @@ io::Task<void> write_on_loop(Services& services, const EndMarker& marker, const 
   const Millis timeout(services.config->int32(metadata::BrokerKey::kRequestTimeoutMs));
   co_await shard.loop().hop();
   {
+    std::list<std::pair<replica::CommitTicket, MarkerTarget*>> tickets;  // the wait looks at them
     replica::CommitWait wait(shard);
-    std::list<std::pair<replica::CommitTicket, MarkerTarget*>> tickets;
     for (const auto& [topic, target] : part.targets) {
       replica::Partition* partition = shard.find(topic, PartitionIndex(target->index));
       if (partition == nullptr) {
