@@ -679,6 +679,7 @@ public class CompatSuite {
                 client.beginTransaction();
                 for (int n = 0; n < 3; n++)
                     client.send(record(topic, null, "" + (3 * transaction + n)));
+                client.flush();      // an abort drops what has not been sent
                 if (transaction == 1) client.abortTransaction();
                 else client.commitTransaction();
             }
