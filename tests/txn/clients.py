@@ -467,7 +467,20 @@ def state_record(transactional_id, producer_id, epoch, topic, status):
     return key, value
 
 
+class MarkersDropped(AssertionError):
+    """Apache, alone on its node, may load its coordinator before it knows its own address: it takes the partitions for deleted ones, says so, and
+    completes the transaction without the markers."""
+
+
 def decided_elsewhere(first, second, port):
+    for attempt in range(5):
+        try:
+            return decided_once(first, second, port)
+        except MarkersDropped:
+            true(attempt < 4, 'Apache dropped its markers five times')
+
+
+def decided_once(first, second, port):
     """The first broker dies between the decision to end a transaction and its markers: the second one writes them."""
     with Place(first, port) as place:
         make_topics(place.address, 't')
@@ -486,7 +499,12 @@ def decided_elsewhere(first, second, port):
             tool.produce('__transaction_state', key=key, value=value, partition=index)
             equal(tool.flush(10), 0, 'messages left')
         place.become(second, kill=True)
-        eventually(lambda: stable(place.address, 't'), 'the markers are written')
+        try:
+            eventually(lambda: stable(place.address, 't'), 'the markers are written', 20)
+        except AssertionError as problem:
+            if second == 'apache' and 'can be skipped' in place.broker.log_tail(1 << 20):
+                raise MarkersDropped from problem
+            raise
         equal(read(place.address, 't'), ['commits'], 'committed')
         listed = transactions(place.address, 'list')
         true(re.search(r'commits\s.*CompleteCommit', listed) and re.search(r'aborts\s.*CompleteAbort', listed), listed)
