@@ -543,8 +543,9 @@ def main():
     parser.add_argument('--port', type=int, default=24400)
     parser.add_argument('cases', nargs='*')
     args = parser.parse_args()
-    wanted = [c for c in CASES if not args.cases or c.__name__ in args.cases]
-    true(len(wanted) == (len(args.cases) or len(CASES)), 'no such case')
+    by_itself = [c for c in CASES if c is not decided_here_and_ended_by_apache]     # see MarkersDropped: only when asked for
+    wanted = [c for c in CASES if c.__name__ in args.cases] if args.cases else by_itself
+    true(len(wanted) == (len(args.cases) or len(by_itself)), 'no such case')
     failed = 0
     for n, function in enumerate(wanted):
         began = time.time()
