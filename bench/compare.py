@@ -137,7 +137,7 @@ def java_producer(bench, broker, load, topic):
     """Apache's own kafka-producer-perf-test, its start and warm-up in it; whole milliseconds are all it tells of latency."""
     bench.make_topic(broker, topic, load)
     records, size = JAVA_RECORDS * bench.seconds, 100
-    began, cpu = time.time(), broker.cpu_s()
+    cpu = broker.cpu_s()
     done = subprocess.run(brokers.java('org.apache.kafka.tools.ProducerPerformance', '--topic', topic, '--num-records', str(int(records)),
                                        '--record-size', str(size), '--throughput', '-1', '--bootstrap-server', broker.address,
                                        '--producer-props', *load.options.split()),

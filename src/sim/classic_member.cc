@@ -351,12 +351,7 @@ io::Task<void> ClassicMember::live() {
 }  // namespace
 
 io::Task<void> run_classic_member(GroupWorld& world, io::Loop& loop, MemberPlan plan) {
-  const std::string name = plan.name;
-  {
-    ClassicMember member(world, loop, std::move(plan));
-    co_await member.live();
-  }
-  world.alive.erase(name);
+  return run_member<ClassicMember>(world, loop, std::move(plan));
 }
 
 }  // namespace odradek::sim

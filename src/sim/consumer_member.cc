@@ -238,12 +238,7 @@ io::Task<void> ConsumerMember::live() {
 }  // namespace
 
 io::Task<void> run_consumer_member(GroupWorld& world, io::Loop& loop, MemberPlan plan) {
-  const std::string name = plan.name;
-  {
-    ConsumerMember member(world, loop, std::move(plan));
-    co_await member.live();
-  }
-  world.alive.erase(name);
+  return run_member<ConsumerMember>(world, loop, std::move(plan));
 }
 
 }  // namespace odradek::sim

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/io.h"
@@ -120,5 +121,16 @@ class GroupConsumer {
   /// committed, or it is not known.
   io::Task<bool> commit(Positions these, int32_t as_epoch);
 };
+
+/// Lets a member live, of a class with `live`. It is among `alive` until then.
+template <class Member>
+io::Task<void> run_member(GroupWorld& world, io::Loop& loop, MemberPlan plan) {
+  const std::string name = plan.name;
+  {
+    Member member(world, loop, std::move(plan));
+    co_await member.live();
+  }
+  world.alive.erase(name);
+}
 
 }  // namespace odradek::sim

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/uuid.h"
+#include "wire/framed_record.h"
 
 namespace odradek::wire {
 
@@ -348,6 +349,32 @@ std::string to_json(const MessageInfo& info, const void* message, int16_t versio
   std::string out;
   put_struct(out, *info.root, message, version);
   return out;
+}
+
+namespace {
+/// A key (its body has version 0) or a value, with the message's name.
+std::string stored_part(Domain domain, MessageKind kind, int16_t type, ByteView bytes) {
+  Arena arena;
+  Reader reader(bytes, arena);
+  const auto prefix = decode_record_prefix(reader);
+  if (!prefix) return prefix.error().message;
+  const bool is_key = kind == MessageKind::kKey;
+  const MessageInfo* info = find_record(domain, kind, type);
+  if (info == nullptr) return fmt::format("type {}", type);
+  const int16_t version = is_key ? int16_t{0} : *prefix;
+  void* message = info->make(arena);
+  if (const auto r = info->decode(message, reader, version); !r) return r.error().message;
+  const std::string json = to_json(*info, message, version);
+  return is_key ? fmt::format("{} {}", info->name, json)
+                : fmt::format("{} v{} {}", info->name, version, json);
+}
+}  // namespace
+
+std::string stored_record_line(Domain domain, ByteView key, std::optional<ByteView> value) {
+  if (key.size() < 2) return "a key without a type";
+  const auto type = load_be<int16_t>(key.data());
+  return stored_part(domain, MessageKind::kKey, type, key) +
+         (value ? " " + stored_part(domain, MessageKind::kValue, type, *value) : " null");
 }
 
 Result<void> from_json(const MessageInfo& info, void* message, std::string_view text,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -109,6 +110,9 @@ const MessageInfo* find_message(MessageKind kind, int16_t api_key);
 const MessageInfo* find_record(Domain domain, MessageKind kind, int16_t type);
 
 std::string to_json(const MessageInfo& info, const void* message, int16_t version);
+/// A record of a coordinator's topic as it lies there (framed_record.h), in one line: names, the
+/// value's version, JSON; or why it cannot be read.
+std::string stored_record_line(Domain domain, ByteView key, std::optional<ByteView> value);
 Result<void> from_json(const MessageInfo& info, void* message, std::string_view text,
                        int16_t version, Arena& arena);
 

@@ -1,7 +1,7 @@
 """Scripts of the classic protocol: who joins, leaves, crashes, comes back and asks for what it may not have."""
 import time
 
-from members import assignment, subscription
+from members import subscription
 
 SCRIPTS = []
 OTHER = {'roundrobin': subscription('t3')}

@@ -8,6 +8,7 @@ Connect promises each line at least once: none may be missing, the first of each
 was killed each comes exactly once. Apache's connectors (connect-file) are fetched by Maven into build/tests/connect.
 """
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -22,24 +23,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 
 import broker as brokers
+import cases
+from cases import true
 
 PLUGINS = os.path.join(brokers.BUILD, 'connect')
 LINES = 500    # between two events
-
-
-def true(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def eventually(check, what, timeout_s=90.0):
-    end = time.time() + timeout_s
-    while True:
-        value = check()
-        if value:
-            return value
-        true(time.time() < end, f'not within {timeout_s} s: {what}')
-        time.sleep(0.1)
+eventually = functools.partial(cases.eventually, timeout_s=90.0)
 
 
 def plugins():

@@ -15,8 +15,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-import groups as base
-from groups import Place, command, consumer_groups, equal, eventually, make_topic, offsets, produce, shared, true
+from groups import brokers, command, consumer_groups, dump_offsets, first_offsets, make_topic, offsets, produce, shared
+from cases import Cases, Place, equal, eventually, true
 
 import confluent_kafka
 
@@ -24,12 +24,7 @@ import confluent_kafka
 FAST = ('group.consumer.min.session.timeout.ms=2000', 'group.consumer.session.timeout.ms=6000',
         'group.consumer.min.heartbeat.interval.ms=200', 'group.consumer.heartbeat.interval.ms=300',
         'group.consumer.assignment.interval.ms=100')
-CASES = []
-
-
-def case(function):
-    CASES.append(function)
-    return function
+case = Cases()
 
 
 class Member:
@@ -130,7 +125,7 @@ class JavaMember:
     def __init__(self, address, *options):
         self.lines = []
         self.process = subprocess.Popen(
-            base.brokers.java(*JAVA, '--bootstrap-server', address, '--command-property', 'group.protocol=consumer',
+            brokers.java(*JAVA, '--bootstrap-server', address, '--command-property', 'group.protocol=consumer',
                               '--command-property', 'auto.commit.interval.ms=200', *options),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.thread = threading.Thread(target=self.read, daemon=True)
@@ -297,7 +292,7 @@ def the_broker_dies_under_new_members(kind, port):
         eventually(lambda: sum(offsets(place.address, 'group').values()) == 100, 'all is committed')
         before = group_epoch(place.address)
         place.become(kind, kill=True)
-        eventually(lambda: sum(base.first_offsets(place.address, 'group').values()) == 100, 'offsets')
+        eventually(lambda: sum(first_offsets(place.address, 'group').values()) == 100, 'offsets')
         produce(place.address, 't', 4, range(100, 200))
         eventually(lambda: all_read(members, range(200)), 'the rest was read')
         equal(group_epoch(place.address), before, 'nobody had to move')
@@ -319,7 +314,7 @@ def hand_over(first, second, port):
         sent = 100
         for kind in (second, first):
             place.become(kind)
-            equal(sum(base.first_offsets(place.address, 'group').values()), sent, f'offsets at {kind}')
+            equal(sum(first_offsets(place.address, 'group').values()), sent, f'offsets at {kind}')
             produce(place.address, 't', 4, range(sent, sent + 100))
             sent += 100
             eventually(lambda: all_read(members, range(sent)), f'the rest was read at {kind}')
@@ -329,7 +324,7 @@ def hand_over(first, second, port):
         for member in members:
             member.close()
         place.broker.stop()
-        base.dump_offsets(place)
+        dump_offsets(place)
 
 
 @case
@@ -343,5 +338,4 @@ def a_live_group_is_taken_from_apache(kind, port):
 
 
 if __name__ == '__main__':
-    base.CASES[:] = CASES
-    sys.exit(base.main(__doc__, 21360))
+    sys.exit(case.main(__doc__, 21360))

@@ -6,7 +6,6 @@
 Each case is named after what it makes happen. Apache has no metrics, so what needs them is not asked there.
 Prints `PASS name` or `FAIL name: why`; the last line is `N passed, N failed`.
 """
-import argparse
 import contextlib
 import json
 import os
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,22 +21,9 @@ sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 import broker as brokers
 import probe
 import raw
+from cases import Cases, equal, eventually, true
 
-CASES = []
-
-
-def case(function):
-    CASES.append(function)
-    return function
-
-
-def true(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def equal(got, want, what):
-    true(got == want, f'{what}: got {got!r}, want {want!r}')
+case = Cases()
 
 
 class Place:
@@ -394,7 +379,7 @@ def a_directory_is_away(place):
         else:
             true(away, 'no topic lies elsewhere')
             restart_without(folder_of(f'{away}-0'))
-            there.expect('g', 'no-leader', f'nobody can read', f'{away}-0')
+            there.expect('g', 'no-leader', 'nobody can read', f'{away}-0')
 
 
 # ---- lag
@@ -448,35 +433,15 @@ def series_have_a_limit(place):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--broker', choices=brokers.KINDS, default='odradek')
-    parser.add_argument('--port', type=int, default=21400)
-    parser.add_argument('cases', nargs='*')
-    args = parser.parse_args()
-    wanted = [c for c in CASES if not args.cases or c.__name__ in args.cases]
-    true(len(wanted) == (len(args.cases) or len(CASES)), 'no such case')
+    args = case.arguments(__doc__, 21400)
     properties = {'group.initial.rebalance.delay.ms': '3000', 'group.min.session.timeout.ms': '1000',
                   'offsets.topic.num.partitions': '1'}
     if args.broker == 'odradek':
         properties['odradek.http.listeners'] = f'127.0.0.1:{args.port + 2}'
-    failed = 0
     with brokers.Broker(args.broker, args.port, properties=properties) as broker:
         # Apache says NOT_COORDINATOR for a while.
-        end = time.time() + 60
-        while 'no-group' not in Place(broker).reasons('nobody', 0.1):
-            true(time.time() < end, 'there is no coordinator')
-        for function in wanted:
-            began = time.time()
-            try:
-                function(Place(broker))
-                print(f'PASS {function.__name__} ({time.time() - began:.1f} s)', flush=True)
-            except Exception as problem:
-                failed += 1
-                if os.environ.get('VERBOSE'):
-                    traceback.print_exc()
-                print(f'FAIL {function.__name__}: {problem}', flush=True)
-    print(f'{len(wanted) - failed} passed, {failed} failed')
-    return 1 if failed else 0
+        eventually(lambda: 'no-group' in Place(broker).reasons('nobody', 0.1), 'there is a coordinator')
+        return case.run(args.cases, lambda _, function: function(Place(broker)))
 
 
 if __name__ == '__main__':

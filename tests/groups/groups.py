@@ -5,51 +5,26 @@
 
 Each case starts its own broker and prints `PASS name` or `FAIL name: why`; the last line is `N passed, N failed`.
 """
-import argparse
 import os
 import re
 import subprocess
 import sys
 import threading
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 
 import broker as brokers
 import confluent_kafka
+from cases import Cases, Place, equal, eventually, true
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 from kafka.structs import OffsetAndMetadata
 
-CASES = []
-
-
-def case(function):
-    CASES.append(function)
-    return function
-
-
-def true(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def equal(got, want, what):
-    true(got == want, f'{what}: got {got!r}, want {want!r}')
-
-
-# kafka-python's consumer loses an answer once in a hundred joins, at Apache too, and asks again after 30 s.
-def eventually(check, what, timeout_s=60.0):
-    end = time.time() + timeout_s
-    while True:
-        value = check()
-        if value:
-            return value
-        true(time.time() < end, f'not within {timeout_s} s: {what}')
-        time.sleep(0.05)
+# A minute is enough for `eventually`: kafka-python's consumer loses an answer once in a hundred joins, at Apache too, and asks again after 30 s.
+case = Cases()
 
 
 def admin(address):
@@ -143,36 +118,6 @@ def command(main, *args, timeout_s=60):
 
 def consumer_groups(address, *args):
     return command('org.apache.kafka.tools.consumer.group.ConsumerGroupCommand', '--bootstrap-server', address, *args)
-
-
-class Place:
-    """A directory and a port, and whichever broker runs there."""
-
-    def __init__(self, kind, port, properties=()):
-        self.broker = brokers.Broker(kind, port, properties=properties)
-        self.port, self.directory, self.properties = port, self.broker.directory, properties
-
-    def __enter__(self):
-        self.broker.start()
-        return self
-
-    def __exit__(self, *_):
-        self.broker.kill()
-        self.broker.own_directory = True
-        self.broker.remove()
-
-    @property
-    def address(self):
-        return self.broker.address
-
-    def become(self, kind, kill=False):
-        """The same directory under another process, of that kind."""
-        if kill:
-            self.broker.kill()
-        else:
-            true(self.broker.stop() in (0, 143), 'the broker did not end by itself')
-        self.broker = brokers.Broker(kind, self.port, directory=self.directory, properties=self.properties)
-        self.broker.start()
 
 
 @case
@@ -418,28 +363,5 @@ def handed_over_after_a_crash(kind, port):
     hand_over('apache' if kind == 'odradek' else 'odradek', kind, port, kill=True)
 
 
-def main(about=__doc__, first_port=21300):
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--broker', choices=brokers.KINDS, default='odradek')
-    parser.add_argument('--port', type=int, default=first_port)
-    parser.add_argument('cases', nargs='*')
-    args = parser.parse_args()
-    wanted = [c for c in CASES if not args.cases or c.__name__ in args.cases]
-    true(len(wanted) == (len(args.cases) or len(CASES)), 'no such case')
-    failed = 0
-    for n, function in enumerate(wanted):
-        began = time.time()
-        try:
-            function(args.broker, args.port + 2 * n)
-            print(f'PASS {function.__name__} ({time.time() - began:.1f} s)', flush=True)
-        except Exception as problem:
-            failed += 1
-            if os.environ.get('VERBOSE'):
-                traceback.print_exc()
-            print(f'FAIL {function.__name__}: {problem}', flush=True)
-    print(f'{len(wanted) - failed} passed, {failed} failed')
-    return 1 if failed else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(case.main(__doc__, 21300))

@@ -4,7 +4,6 @@ import re
 import socket
 import struct
 import time
-import uuid
 from pathlib import Path
 
 import codec

@@ -5,7 +5,6 @@
 
 Each case starts its own broker and prints `PASS name` or `FAIL name: why`; the last line is `N passed, N failed`.
 """
-import argparse
 import collections
 import os
 import re
@@ -14,18 +13,18 @@ import struct
 import subprocess
 import sys
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 
 import broker as brokers
 import confluent_kafka
+from cases import Cases, Place, equal, eventually, true
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaTopicPartition
 
-CASES = []
+case = Cases()
 SETTINGS = {
     'offsets.topic.num.partitions': '3',
     'transaction.state.log.num.partitions': '3',
@@ -33,63 +32,6 @@ SETTINGS = {
     'broker.session.timeout.ms': '2000',
     'broker.heartbeat.interval.ms': '300',
 }
-
-
-def case(function):
-    CASES.append(function)
-    return function
-
-
-def true(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def equal(got, want, what):
-    true(got == want, f'{what}: got {got!r}, want {want!r}')
-
-
-def eventually(check, what, timeout_s=60.0):
-    end = time.time() + timeout_s
-    while True:
-        value = check()
-        if value:
-            return value
-        true(time.time() < end, f'not within {timeout_s} s: {what}')
-        time.sleep(0.05)
-
-
-class Place:
-    """A directory and a port, and whichever broker runs there."""
-
-    def __init__(self, kind, port, features=()):
-        self.broker = brokers.Broker(kind, port, properties=SETTINGS)
-        self.port, self.directory, self.features = port, self.broker.directory, features
-
-    def __enter__(self):
-        self.broker.start()
-        return self
-
-    def __exit__(self, *_):
-        self.broker.kill()
-        self.broker.own_directory = True
-        self.broker.remove()
-
-    @property
-    def address(self):
-        return self.broker.address
-
-    def become(self, kind, kill=False):
-        """The same directory under another process, of that kind."""
-        if kill:
-            self.broker.kill()
-        else:
-            true(self.broker.stop() in (0, 143), 'the broker did not end by itself')
-        self.broker = brokers.Broker(kind, self.port, directory=self.directory, properties=SETTINGS)
-        self.broker.start()
-
-    def crash(self):
-        self.become(self.broker.kind, kill=True)
 
 
 def make_topics(address, *names, partitions=2):
@@ -185,7 +127,7 @@ def once(values, wanted, what):
 
 @case
 def committed_and_aborted(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 't')
         p = producer(place.address, 'tx')
         for n in range(40):
@@ -199,7 +141,7 @@ def committed_and_aborted(kind, port):
 
 @case
 def a_crash_between_every_two_steps(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 't')
         wanted = []
         p = producer(place.address, 'tx', **{'transaction.timeout.ms': 60000})
@@ -226,7 +168,7 @@ def a_crash_between_every_two_steps(kind, port):
 
 @case
 def a_producer_that_died_is_fenced(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 't')
         first = producer(place.address, 'tx')
         first.begin_transaction()
@@ -250,7 +192,7 @@ def a_producer_that_died_is_fenced(kind, port):
 
 @case
 def a_transaction_that_takes_too_long(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 't')
         p = producer(place.address, 'tx', **{'transaction.timeout.ms': 1500})
         p.begin_transaction()
@@ -296,7 +238,7 @@ def fill(address, count):
 
 @case
 def copied_while_the_broker_dies(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 'from', 'to')
         fill(place.address, 400)
         crashes = [100, 200, 300]
@@ -313,7 +255,7 @@ def copied_while_the_broker_dies(kind, port):
 
 @case
 def kafka_python_commits_and_aborts(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 't')
         p = KafkaProducer(bootstrap_servers=place.address, transactional_id='py', acks='all')
         p.init_transactions()
@@ -340,7 +282,7 @@ def start_copier(address, transactional_id, amount, topic='from'):
 
 
 def java_copies(kind, port, level=None):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 'from', 'to')
         if level is not None:
             feature(place.address, level)
@@ -374,7 +316,7 @@ def java_copies_tv1(kind, port):
 
 @case
 def the_tools_see_it(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 't')
         p = producer(place.address, 'tx', **{'transaction.timeout.ms': 600000})
         p.begin_transaction()
@@ -402,7 +344,7 @@ def ours(address, *args):
 
 @case
 def our_tools_see_it(kind, port):
-    with Place(kind, port) as place:
+    with Place(kind, port, SETTINGS) as place:
         make_topics(place.address, 't')
         p = producer(place.address, 'tx', **{'transaction.timeout.ms': 600000})
         p.begin_transaction()
@@ -425,7 +367,7 @@ def our_tools_see_it(kind, port):
 # ---- hand-over
 
 def hand_over(first, second, port, kill):
-    with Place(first, port) as place:
+    with Place(first, port, SETTINGS) as place:
         make_topics(place.address, 't')
         wanted = []
 
@@ -482,7 +424,7 @@ def decided_elsewhere(first, second, port):
 
 def decided_once(first, second, port):
     """The first broker dies between the decision to end a transaction and its markers: the second one writes them."""
-    with Place(first, port) as place:
+    with Place(first, port, SETTINGS) as place:
         make_topics(place.address, 't')
         for status, name in ((2, 'commits'), (3, 'aborts')):
             p = producer(place.address, name, **{'transaction.timeout.ms': 600000})
@@ -517,7 +459,7 @@ def java_hash(text):
     return h - (1 << 32) if h >= 1 << 31 else h
 
 
-@case
+@case.asked      # Apache fails at it by itself: see MarkersDropped
 def decided_here_and_ended_by_apache(kind, port):
     decided_elsewhere('odradek', 'apache', port)
 
@@ -537,29 +479,5 @@ def handed_over_after_a_crash(kind, port):
     hand_over('apache' if kind == 'odradek' else 'odradek', kind, port, kill=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--broker', choices=brokers.KINDS, default='odradek')
-    parser.add_argument('--port', type=int, default=24400)
-    parser.add_argument('cases', nargs='*')
-    args = parser.parse_args()
-    by_itself = [c for c in CASES if c is not decided_here_and_ended_by_apache]     # see MarkersDropped: only when asked for
-    wanted = [c for c in CASES if c.__name__ in args.cases] if args.cases else by_itself
-    true(len(wanted) == (len(args.cases) or len(by_itself)), 'no such case')
-    failed = 0
-    for n, function in enumerate(wanted):
-        began = time.time()
-        try:
-            function(args.broker, args.port + 2 * n)
-            print(f'PASS {function.__name__} ({time.time() - began:.1f} s)', flush=True)
-        except Exception as problem:
-            failed += 1
-            if os.environ.get('VERBOSE'):
-                traceback.print_exc()
-            print(f'FAIL {function.__name__}: {problem}', flush=True)
-    print(f'{len(wanted) - failed} passed, {failed} failed')
-    return 1 if failed else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(case.main(__doc__, 24400))

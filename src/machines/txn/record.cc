@@ -8,7 +8,6 @@
 #include "wire/framed_record.h"
 #include "wire/gen/transaction_log.h"
 #include "wire/json.h"
-#include "wire/reader.h"
 #include "wire/writer.h"
 
 namespace odradek::machines::txn {
@@ -26,23 +25,6 @@ std::string key_of(const std::string& id) {
   wire::Writer w;
   wire::encode_record_key(w, key);
   return take(w);
-}
-
-/// Body of a key (version 0) or value as JSON, with the message's name.
-std::string part(wire::MessageKind kind, int16_t type, ByteView bytes) {
-  Arena arena;
-  wire::Reader reader(bytes, arena);
-  const auto prefix = wire::decode_record_prefix(reader);
-  if (!prefix) return prefix.error().message;
-  const bool is_key = kind == wire::MessageKind::kKey;
-  const auto* info = wire::find_record(wire::Domain::kTransaction, kind, type);
-  if (info == nullptr) return fmt::format("type {}", type);
-  const int16_t version = is_key ? int16_t{0} : *prefix;
-  void* message = info->make(arena);
-  if (const auto r = info->decode(message, reader, version); !r) return r.error().message;
-  const std::string json = wire::to_json(*info, message, version);
-  return is_key ? fmt::format("{} {}", info->name, json)
-                : fmt::format("{} v{} {}", info->name, version, json);
 }
 
 }  // namespace
@@ -90,11 +72,8 @@ std::string Record::to_line() const {
   if (const auto* v = std::get_if<Version>(&body))
     return fmt::format("soft transaction.version {}", v->version);
   const Stored& s = stored();
-  if (s.key.size() < 2) return "a key without a type";
-  const auto type = load_be<int16_t>(as_bytes(s.key).data());
-  const std::string line = part(wire::MessageKind::kKey, type, as_bytes(s.key));
-  return line +
-         (s.value ? " " + part(wire::MessageKind::kValue, type, as_bytes(*s.value)) : " null");
+  return wire::stored_record_line(wire::Domain::kTransaction, as_bytes(s.key),
+                                  s.value ? std::optional(as_bytes(*s.value)) : std::nullopt);
 }
 
 }  // namespace odradek::machines::txn
