@@ -6,7 +6,9 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/admin_client.h"
@@ -19,6 +21,9 @@ struct Cli {
   bool json = false;
   int exit_code = 0;
 };
+
+/// The whole text as a number, or nothing.
+std::optional<int64_t> whole_number(std::string_view text);
 
 /// Milliseconds since 1970.
 int64_t now_ms();

@@ -60,7 +60,7 @@ Result<GroupPartitions> look(GroupClient& client, const GroupFacts& facts) {
 // ---- transactions
 
 /// Its transactional id and when its transaction began, if a broker tells.
-void find_transaction(GroupClient& client, OpenTransaction& open) {
+void find_transaction(GroupClient& client, PinnedBy& open) {
   for (const int32_t id : client.broker_ids()) {
     auto broker = client.broker(id);
     if (!broker) continue;
@@ -79,13 +79,13 @@ void find_transaction(GroupClient& client, OpenTransaction& open) {
     if (!told || told->transaction_states.empty()) return;
     const auto& state = told->transaction_states[0];
     if (state.error_code == 0 && state.transaction_start_time_ms > 0)
-      open.since_ms = now_ms() - state.transaction_start_time_ms;
+      open.open_for_ms = now_ms() - state.transaction_start_time_ms;
     return;
   }
 }
 
-OpenTransaction find_producer(GroupClient& client, const Place& place, int64_t stable) {
-  OpenTransaction open{.stable = stable};
+PinnedBy find_producer(GroupClient& client, const Place& place, int64_t stable) {
+  PinnedBy open{.stable = stable};
   auto broker = client.leader(place);
   if (!broker) return open;
   Arena arena;

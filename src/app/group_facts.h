@@ -27,12 +27,12 @@ struct AwaitedMember {
 };
 
 /// A transaction that holds the last stable offset.
-struct OpenTransaction {
+struct PinnedBy {
   int64_t stable = -1;  // where readers of committed records stop
   int64_t producer = -1;
   int16_t epoch = -1;
   std::string id{};          // transactional id; empty: not known
-  int64_t since_ms = -1;     // when it began; −1: not known
+  int64_t open_for_ms = -1;  // −1: not known
   int64_t last_record = -1;  // time of the producer's last record; −1: not known
 };
 
@@ -49,7 +49,7 @@ struct GroupFacts {
   double watched_s = 0;
   Offsets starts;
   std::set<Place> unstable;
-  std::map<Place, OpenTransaction> pinned;
+  std::map<Place, PinnedBy> pinned;
   // of the metrics
   bool has_metrics = false;
   std::vector<AwaitedMember> awaited;

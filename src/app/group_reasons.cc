@@ -140,8 +140,8 @@ void tell_transactions(const GroupFacts& f, Reasons& out) {
     if (open.producer >= 0)
       by += fmt::format(" of producer {} epoch {}", open.producer, open.epoch);
     std::string since;
-    if (open.since_ms >= 0) {
-      since = fmt::format(", open for {}", duration(open.since_ms));
+    if (open.open_for_ms >= 0) {
+      since = fmt::format(", open for {}", duration(open.open_for_ms));
     } else if (open.last_record >= 0) {
       since = fmt::format(", last heard of {} ago", duration(now_ms() - open.last_record));
     }

@@ -17,6 +17,7 @@ constexpr int8_t kTransactionKey = 1;
 Result<Cluster> read_cluster(AdminClient& client, const std::vector<std::string>& topics) {
   Arena arena;
   wire::MetadataRequest request;
+  request.allow_auto_topic_creation = false;
   if (topics.empty()) {
     request.topics.reset();
   } else {

@@ -142,6 +142,12 @@ class FirstFiveMinutes(unittest.TestCase):
         self.assertEqual(again.returncode, 1)
         self.assertIn('GROUP_ID_NOT_FOUND', again.stderr)
         self.assertEqual(self.server.cli('group', 'describe', 'life').returncode, 1)
+        # What is mistyped is no 0.
+        for args, why in ((('--to', 'earlest'), 'not earliest, latest or an offset'), (('--to', '12x'), '12x'), (('--to', '-3'), '-3'),
+                          (('--to', '1', '--topic', 'grouped:x'), 'topic:0,3'), (('--to', '1', '--topic', 'grouped:'), 'topic:0,3')):
+            mistyped = self.server.cli('group', 'reset', 'life', *args)
+            self.assertEqual(mistyped.returncode, 1, args)
+            self.assertIn(why, mistyped.stderr)
         both = self.server.cli('group', 'reset', 'life', '--to', '1', '--shift', '1')
         self.assertIn('one of', both.stderr)
 
@@ -197,6 +203,11 @@ class FirstFiveMinutes(unittest.TestCase):
             seen += out.read().split()
             out.close()
         self.assertEqual(sorted(map(int, seen)), list(range(200)))
+
+    def test_looking_makes_no_topic(self):
+        self.assertEqual(self.server.cli('explain', 'partition', 'no-such', '0').returncode, 1)
+        self.server.cli('txn', 'find-hanging', '--topic', 'no-such')
+        self.assertNotIn('no-such', self.ok('topic', 'list'))
 
     def test_config(self):
         self.ok('topic', 'create', 'tuned', '-c', 'retention.ms=1000')

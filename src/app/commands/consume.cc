@@ -2,7 +2,6 @@
 // as a member of a consumer group (classic protocol), of the partitions that it is given.
 #include <fmt/format.h>
 
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <map>
@@ -36,10 +35,9 @@ struct ConsumeOptions {
 std::optional<int64_t> start_offset(const std::string& from) {
   if (from == "beginning") return RD_KAFKA_OFFSET_BEGINNING;
   if (from == "end") return RD_KAFKA_OFFSET_END;
-  int64_t n = 0;
-  auto [end, ec] = std::from_chars(from.data(), from.data() + from.size(), n);
-  if (ec != std::errc() || end != from.data() + from.size()) return std::nullopt;
-  return n < 0 ? RD_KAFKA_OFFSET_TAIL(-n) : n;
+  const auto n = whole_number(from);
+  if (!n) return std::nullopt;
+  return *n < 0 ? RD_KAFKA_OFFSET_TAIL(-*n) : *n;
 }
 
 /// All partitions of the topic, or why not.

@@ -122,7 +122,12 @@ void explain(Cli& cli, const PartitionOptions& options) {
   std::erase_if(cluster->partitions,
                 [&](const LedPartition& p) { return p.index != options.index; });
   if (cluster->partitions.empty()) return report(cli, "there is no such partition");
-  auto leader = AdminClient::connect(cluster->where(cluster->partitions[0].leader));
+  const std::string where = cluster->where(cluster->partitions[0].leader);
+  if (where.empty()) {
+    return report(
+        cli, fmt::format("{}-{} has no leader: nobody can read it", options.topic, options.index));
+  }
+  auto leader = AdminClient::connect(where);
   if (!leader) return report(cli, leader.error().message);
   const auto high = end_of(*leader, options, 0);
   if (!high) return report(cli, high.error().message);

@@ -183,9 +183,12 @@ Result<void> add_topic_partitions(GroupClient& client, const std::string& text, 
   const size_t colon = text.rfind(':');
   const std::string topic = text.substr(0, colon);
   if (colon != std::string::npos) {
-    for (size_t at = colon + 1; at < text.size(); at = text.find(',', at) + 1) {
-      places[{topic, std::atoi(&text[at])}] = 0;
-      if (text.find(',', at) == std::string::npos) break;
+    for (size_t at = colon + 1, next = 0; next != std::string::npos; at = next + 1) {
+      next = text.find(',', at);
+      const auto index = whole_number(std::string_view(text).substr(at, next - at));
+      if (!index || *index < 0 || *index > INT32_MAX)
+        return fail(Errc::kInvalid, fmt::format("{}: not a topic, or topic:0,3", text));
+      places[{topic, static_cast<int32_t>(*index)}] = 0;
     }
     return {};
   }
@@ -219,7 +222,7 @@ Result<Offsets> targets(GroupClient& client, const GroupOptions& options, const 
     } else if (!options.time) {
       to = options.to == "earliest" ? (*first)[place]
            : options.to == "latest" ? (*end)[place]
-                                    : std::atoll(options.to.c_str());
+                                    : whole_number(options.to).value_or(-1);
     }
     if (options.time && to < 0) to = (*end)[place];  // nothing is that new
     to = std::clamp(to, (*first)[place], (*end)[place]);
@@ -258,6 +261,9 @@ Result<void> commit(AdminClient& client, const std::string& group, const Offsets
 void reset_offsets(Cli& cli, const GroupOptions& options) {
   if ((!options.to.empty()) + options.time.has_value() + options.shift.has_value() != 1)
     return report(cli, "reset takes one of --to, --time and --shift");
+  const bool is_place = options.to.empty() || options.to == "earliest" || options.to == "latest";
+  if (!is_place && whole_number(options.to).value_or(-1) < 0)
+    return report(cli, fmt::format("--to {}: not earliest, latest or an offset", options.to));
   const std::string& group = options.groups.front();
   auto client = connect_groups(cli);
   if (!client) return;

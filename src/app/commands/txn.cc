@@ -167,7 +167,7 @@ void abort_one(Cli& cli, const Cluster& cluster, const OpenTransaction& o) {
       }
     }
   }
-  if (!cli.json) fmt::print("aborted\n");
+  if (!cli.json) fmt::print("{}-{}: aborted\n", o.at.topic, o.at.index);
 }
 
 void abort_at(Cli& cli, const TxnOptions& options) {
@@ -206,7 +206,7 @@ void add_txn(CLI::App& program, Cli& cli) {
   one->callback([&cli, options] { describe(cli, *options); });
 
   auto* hanging = txn->add_subcommand(
-      "find-hanging", "OpenTransaction on a partition, and no coordinator will end it");
+      "find-hanging", "Transactions that are open on a partition and that no coordinator will end");
   hanging->add_option("--topic", options->topics, "only of this topic, repeatable");
   hanging->add_option("--minutes", options->minutes, "silent for so long (default 15)");
   add_client_options(*hanging, cli);

@@ -197,8 +197,8 @@ class Groups {
     plan.life = Millis(rng.between(100, 20'000));
     const size_t host = rng.below(hosts_.size());
     on_host_[plan.name] = host;
-    world_.alive[plan.name] = plan;
     plan.consumer_protocol = group.consumer_protocol;
+    world_.alive[plan.name] = plan;
     io::Loop& loop = hosts_[host]->loop(0);
     io::spawn(plan.consumer_protocol ? run_consumer_member(world_, loop, plan)
                                      : run_classic_member(world_, loop, plan));
