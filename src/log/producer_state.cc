@@ -171,9 +171,15 @@ void ProducerState::clear() {
   begin();
 }
 
+namespace {
+// A request that waits for its coordinator is over long before; many at a time are no client's.
+constexpr Millis kVerifyingFor{15 * 60'000};
+constexpr size_t kVerifyingMax = 10'000;
+}  // namespace
+
 void ProducerState::expire(WallMs now, Millis limit) {
   std::erase_if(verifying_,
-                [&](const auto& item) { return now - item.second.since >= limit.value; });
+                [&](const auto& v) { return now - v.second.since >= kVerifyingFor.value; });
   std::erase_if(producers_, [&](const auto& item) {
     const ProducerEntry& e = item.second;
     return e.transaction_start.value < 0 && now - e.last_timestamp >= limit.value;
@@ -237,6 +243,11 @@ Verification ProducerState::begin_verification(ProducerId id, ProducerEpoch epoc
   if (const auto known = producers_.find(id); known != producers_.end()) {
     if (epoch < known->second.epoch) return {.error = ErrorCode::kInvalidProducerEpoch};
     if (is_open(known->second, epoch)) return {};
+  }
+  if (verifying_.size() >= kVerifyingMax && !verifying_.contains(id)) {
+    // Without its guard, the append of the oldest is refused, and its producer asks again.
+    verifying_.erase(std::ranges::min_element(
+        verifying_, {}, [](const auto& other) { return other.second.guard; }));
   }
   const auto [at, is_new] = verifying_.try_emplace(id);
   Verifying& v = at->second;

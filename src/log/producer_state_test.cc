@@ -214,6 +214,17 @@ TEST_F(Producers, ATransactionBeginsWithItsGuard) {
   EXPECT_EQ(send_with(next, 0, 2), ErrorCode::kNone);
 }
 
+TEST_F(Producers, SoManyTransactionsMayBeAboutToBegin) {
+  const auto begin = [&](int64_t id) {
+    return log_->begin_verification(ProducerId(id), ProducerEpoch(0), 0, false, WallMs(now_)).guard;
+  };
+  const uint64_t first = begin(0);
+  for (int64_t id = 1; id < 10'000; id++) ASSERT_NE(begin(id), 0U);
+  EXPECT_EQ(begin(0), first);
+  begin(10'000);  // one too many: the oldest has to begin anew
+  EXPECT_NE(begin(0), first);
+}
+
 TEST_F(Producers, WithAnEpochForEachTransactionTheFirstBatchIsNumberedZero) {
   const uint64_t guard =
       log_->begin_verification(ProducerId(7), ProducerEpoch(0), 3, true, WallMs(now_)).guard;

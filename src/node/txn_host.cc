@@ -36,11 +36,6 @@ machines::txn::Settings settings_of(const metadata::BrokerConfig& c, int16_t ver
           .expiration_check = c.millis(kTransactionRemoveExpiredTransactionCleanupIntervalMs)};
 }
 
-int16_t version_of(const metadata::Image& image) {
-  const auto at = image.features.find(metadata::kTransactionVersion);
-  return at == image.features.end() ? int16_t{0} : at->second;
-}
-
 /// What can be done about a marker that a partition has not taken.
 enum class Outcome { kDone, kRetry, kGiveUp };
 Outcome outcome_of(ErrorCode error, bool exists) {
@@ -77,6 +72,7 @@ io::Task<void> TxnHost::finish(Hosted* hosted, std::shared_ptr<bool> current, Fi
       .version = f.version};
   server::Services& services = services_;
   Millis retry = kRetryAfter;
+  bool told = false;
   while (!left.empty()) {
     co_await server::write_markers(services, marker, left);
     if (!*current) co_return;
@@ -85,15 +81,18 @@ io::Task<void> TxnHost::finish(Hosted* hosted, std::shared_ptr<bool> current, Fi
       const bool exists = services.image->partition(t.topic, t.index) != nullptr;
       const Outcome outcome = outcome_of(t.error, exists);
       if (outcome == Outcome::kGiveUp) {
-        logger_.warn("transactional id {}: {}-{} refuses the marker of producer {} epoch {}: {}",
-                     f.who.id, t.topic, t.index, f.who.producer.value, f.who.epoch.value,
-                     wire::name(t.error));
+        logger_.warn(
+            "transactional id {}: {}-{} refuses the marker of producer {} epoch {}: {}; its "
+            "transaction is not ended before the coordinator is loaded again",
+            f.who.id, t.topic, t.index, f.who.producer.value, f.who.epoch.value,
+            wire::name(t.error));
         co_return;
       }
       if (outcome == Outcome::kRetry) again.push_back(std::move(t));
     }
     left = std::move(again);
     if (left.empty()) break;
+    if (retry == kRetryAfterMost && !std::exchange(told, true)) tell_waiting(f, left);
     co_await services.loop.sleep(retry);
     if (!*current) co_return;
     retry = Millis(std::min(retry.value * 2, kRetryAfterMost.value));
@@ -150,7 +149,11 @@ void TxnHost::begin(replica::Partition& partition) {
                 return std::make_unique<Machine>(settings_of(*services_.config, version_));
               },
           .on_message = [this, hosted](machines::txn::Message m) { take(*hosted, std::move(m)); },
-          .on_loaded = [] {},
+          .on_loaded =
+              [this, hosted] {
+                // It may have changed while it was loading, when nothing could be said to it.
+                hosted->coordinator->submit(SetVersion{version_}, [](auto) {});
+              },
           .on_lost = [hosted] { *hosted->current = false; }},
       logger_);
   hosted_[hosted->index] = std::move(owned);
@@ -164,7 +167,7 @@ void TxnHost::submit(int32_t partition, machines::txn::Command command, Done don
 }
 
 void TxnHost::follow(const metadata::Image& image) {
-  const int16_t version = version_of(image);
+  const int16_t version = image.feature(metadata::kTransactionVersion);
   if (std::exchange(version_, version) == version) return;
   for (auto& [index, hosted] : hosted_)
     hosted->coordinator->submit(SetVersion{version}, [](auto) {});
@@ -177,6 +180,14 @@ void TxnHost::take(Hosted& hosted, machines::txn::Message message) {
   } else {
     io::spawn(time_out(&hosted, hosted.current, std::move(std::get<NeedsProducerId>(message))));
   }
+}
+
+void TxnHost::tell_waiting(const Finish& f, const std::vector<MarkerTarget>& left) const {
+  logger_.warn(
+      "transactional id {}: {} partitions have not taken the marker of producer {} yet, {}-{} "
+      "because of {}; they are asked again every {} ms, and the id's next transaction waits",
+      f.who.id, left.size(), f.who.producer.value, left.front().topic, left.front().index,
+      wire::name(left.front().error), kRetryAfterMost.value);
 }
 
 void TxnHost::tell(const Finish& f) const {

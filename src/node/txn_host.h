@@ -14,6 +14,7 @@
 #include "metadata/delta.h"
 #include "node/coordinator.h"
 #include "replica/shard.h"
+#include "server/markers.h"
 #include "server/services.h"
 #include "server/txn_access.h"
 
@@ -45,6 +46,8 @@ class TxnHost final : public server::TxnCoordinators, private replica::Partition
   void begin(replica::Partition& partition);
   void take(Hosted& hosted, machines::txn::Message message);
   void tell(const machines::txn::Finish& finish) const;
+  void tell_waiting(const machines::txn::Finish& finish,
+                    const std::vector<server::MarkerTarget>& left) const;
   io::Task<void> finish(Hosted* hosted, std::shared_ptr<bool> current,
                         machines::txn::Finish finish);
   io::Task<void> time_out(Hosted* hosted, std::shared_ptr<bool> current,

@@ -297,7 +297,6 @@ void Partition::write_out() {
   if (written) return;
   const Result<void> cut = log_->take_back_unwritten();
   disk_failed(cut ? written.error() : Error{Errc::kIo, cut.error().message});
-  if (offline_) return;
   while (!tickets_.empty() && tickets_.back()->end > log_->end()) {
     CommitTicket& ticket = *tickets_.back();
     tickets_.remove(ticket);

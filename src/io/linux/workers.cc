@@ -101,7 +101,7 @@ void LinuxSyncQueue::await_written() {
 /// What has become of the lap that was being flushed. If it syncs what this round has synced too,
 /// waits for it: an error of the device is told to only one of both.
 void LinuxSyncQueue::hear_flush(const std::vector<std::shared_ptr<File>>& synced) {
-  if (ahead_ == nullptr) return;
+  if (flushing_.empty()) return;
   std::unique_lock lock(mutex_);
   const bool shared = std::ranges::any_of(
       synced, [&](const auto& f) { return flushing_whole_ || flushing_.contains(f.get()); });

@@ -248,6 +248,28 @@ TEST_P(PartitionHandlers, ProduceRefusesWhatApacheRefuses) {
   EXPECT_FALSE(late.message.empty());
 }
 
+TEST_P(PartitionHandlers, ATransactionalBatchThatHasNoWholeHeaderIsRefusedUnread) {
+  const Uuid id = create_topic("t");
+  for (const bool transactional : {false, true}) {
+    // As much as the first look needs: up to the attributes, which lie at 21.
+    ByteBuffer batch(26);
+    store_be<int32_t>(batch.data() + 8, 14);
+    batch[16] = 2;
+    batch[22] = transactional ? 0x10 : 0;
+    wire::ProduceRequest request;
+    wire::ProduceRequest::PartitionProduceData partition{0, ByteView(batch)};
+    wire::ProduceRequest::TopicProduceData data{.topic_id = id, .partition_data = {&partition, 1}};
+    request.transactional_id = "tx";
+    request.acks = -1;
+    request.topic_data = {&data, 1};
+    const auto answer = client.call<wire::ProduceResponse>(request, 13);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->responses[0].partition_responses[0].error_code,
+              code(ErrorCode::kCorruptMessage))
+        << transactional;
+  }
+}
+
 TEST_P(PartitionHandlers, TransactionalBatchesNeedATransactionalId) {
   const Uuid id = create_topic("t");
   wire::BatchBuilder builder({.transactional = true,

@@ -194,6 +194,12 @@ struct VerifiedSlot : PartitionItem {
 };
 using VerifiedSlots = Scoped<VerifiedSlot>;
 
+/// It goes to a partition and has a producer to be read; what is shorter than a header is refused
+/// there.
+bool is_of_transaction(const Slot& slot) {
+  return slot.transactional && slot.loop >= 0 && slot.records.size() >= wire::kBatchHeaderSize;
+}
+
 void refuse(Slot& slot, ErrorCode error, TxnSupport support) {
   using enum ErrorCode;
   slot.loop = -1;
@@ -223,7 +229,11 @@ io::Task<void> begin_verifications(Request& request, VerifiedSlots& items, TxnSu
         support == TxnSupport::kAdds, shard.loop().clock().wall());
     item.error = item.verification.error;
   };
-  for (VerifiedSlot& item : items) item.error = ErrorCode::kNone;
+  for (VerifiedSlot& item : items) {
+    if (item.loop < 0) continue;
+    item.error = ErrorCode::kNone;
+    item.verification = {};  // of an earlier try
+  }
   co_await visit_owners(services, items, visit);
 }
 
@@ -248,7 +258,7 @@ io::Task<bool> verify_once(Request& request, const machines::txn::Producer& who,
 bool one_producer(const Slots& slots, machines::txn::Producer& who) {
   bool first = true;
   for (const Slot& slot : slots) {
-    if (!slot.transactional || slot.loop < 0) continue;
+    if (!is_of_transaction(slot)) continue;
     const wire::BatchHeader batch(slot.records.data());
     if (!first && (batch.producer_id() != who.producer || batch.producer_epoch() != who.epoch))
       return false;
@@ -271,11 +281,11 @@ io::Task<void> verify_transactions(Request& request, std::string_view id, Slots&
     co_return;
   }
   if (!adds && !services.config->boolean(kTransactionPartitionVerificationEnable)) co_return;
-  const auto pending = [](const Slot& s) { return s.transactional && s.loop >= 0; };
-  VerifiedSlots items(request.arena(), static_cast<size_t>(std::ranges::count_if(slots, pending)));
+  const auto count = static_cast<size_t>(std::ranges::count_if(slots, is_of_transaction));
+  VerifiedSlots items(request.arena(), count);
   size_t next = 0;
   for (Slot& slot : slots) {
-    if (!pending(slot)) continue;
+    if (!is_of_transaction(slot)) continue;
     VerifiedSlot& item = items[next++];
     item.place(services, slot.topic, slot.index);
     item.slot = &slot;
