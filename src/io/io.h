@@ -178,6 +178,13 @@ struct Synced {
   bool refused = false;  // what was unwritten is not durable: sync its files
 };
 
+/// Where a file has what a lap holds of it.
+struct FileRange {
+  std::shared_ptr<File> file;
+  uint64_t from = 0;
+  uint64_t to = 0;
+};
+
 /// The write-ahead files of one log directory: they take copies of small appends to many files, so
 /// that one sync makes all of them durable. In laps: a lap is over when it is large, and its bytes
 /// are then made durable where they belong while the next lap is written. Implemented by `log`,
@@ -193,7 +200,7 @@ class WriteAhead {
   virtual void next_lap() = 0;
   /// The files of a lap that is over, to be synced on another thread; none: no such lap, or that
   /// is under way. Then comes `flushed`.
-  virtual std::vector<std::shared_ptr<File>> over() = 0;
+  virtual std::vector<FileRange> over() = 0;
   virtual void flushed(const Result<void>& result) = 0;
   virtual uint64_t flushed_lap() const = 0;
   /// The first failure: from then on nothing that it, or a file that it looked after, says of the

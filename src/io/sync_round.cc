@@ -8,6 +8,7 @@ namespace odradek::io {
 
 void SyncRound::add(SyncJob& job) {
   std::ranges::move(job.files, std::back_inserter(files_));
+  appended_.reserve(appended_.size() + job.appended.size());
   size_t at = 0;
   for (Appended& each : job.appended) {
     if (each.carried) {

@@ -28,7 +28,9 @@ constexpr size_t kHeader = 72;
 // Writing the bytes twice is worth it as long as they are few for each file whose sync it saves.
 constexpr uint64_t kBytesPerFile = 64 << 10;
 constexpr uint64_t kAppendedMax = 1 << 20;  // one entry
-constexpr uint64_t kStep = 1 << 20;         // by which a file grows
+// By how much a file grows: to write zeros takes a while, and who writes much gets there once.
+constexpr uint64_t kStep = 1 << 20;
+constexpr uint64_t kStepMax = 8 << 20;
 constexpr size_t kBufferMax = 1 << 20;
 constexpr size_t kReadStep = 1 << 20;
 
@@ -115,6 +117,7 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   uint64_t at = lap.used;
   buffered_ = 0;
   buffer_.clear();
+  buffer_.reserve(std::min(size_of(round), kBufferMax));
   for (const io::Appended& each : round) {
     if (auto r = put(lap, at, each); !r) return std::unexpected(r.error());
   }
@@ -122,7 +125,8 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   if (end > lap.allocated) {
     // Zeros as far as the next step: the writes that follow change no size, and to sync those is
     // much cheaper.
-    const uint64_t allocated = std::min((end + kStep - 1) / kStep * kStep, lap_bytes_);
+    const uint64_t step = std::clamp(lap.allocated / kStep * kStep, kStep, kStepMax);
+    const uint64_t allocated = std::min((end + step - 1) / step * step, lap_bytes_);
     buffer_.resize(allocated - at);
     lap.allocated = allocated;
   }
@@ -132,13 +136,24 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   counts_.bytes.fetch_add(end - lap.used, std::memory_order_relaxed);
   lap.used = end;
   lap.entries += buffered_;
-  for (const io::Appended& each : round) {
-    const auto [known, fresh] =
-        lap.files.try_emplace(each.file.get(), Lap::Held{lap.files.size(), each.file});
-    // Another file may have come to lie where one was.
-    if (!fresh) known->second.file = each.file;
-  }
+  for (const io::Appended& each : round) hold(lap, each);
   return lap.number;
+}
+
+void WriteAheadFile::hold(Lap& lap, const io::Appended& appended) {
+  const auto known = lap.files.find(appended.file.get());
+  if (known == lap.files.end()) {
+    lap.files.emplace(appended.file.get(),
+                      Lap::Held{lap.files.size(), appended.file, appended.from, appended.to});
+    return;
+  }
+  Lap::Held& held = known->second;
+  // Another file may have come to lie where one was.
+  const bool same =
+      !held.file.owner_before(appended.file) && !appended.file.owner_before(held.file);
+  if (!same) held = {held.order, appended.file, appended.from, appended.to};
+  held.from = std::min(held.from, appended.from);
+  held.to = std::max(held.to, appended.to);
 }
 
 Result<void> WriteAheadFile::put(Lap& lap, uint64_t& at, const io::Appended& appended) {
@@ -185,28 +200,30 @@ void WriteAheadFile::next_lap() {
   if (lap.state == State::kOpen) lap.state = lap.used > 0 ? State::kOver : State::kFree;
 }
 
-std::vector<std::shared_ptr<io::File>> WriteAheadFile::over() {
-  std::vector<std::shared_ptr<io::File>> files;
+std::vector<io::FileRange> WriteAheadFile::over() {
+  std::vector<io::FileRange> files;
   for (const Lap& lap : laps_) {
     if (lap.state == State::kFlushing) return files;
   }
   for (Lap& lap : laps_) {
     if (lap.state != State::kOver) continue;
     lap.state = State::kFlushing;
-    add_live(lap, files);
+    files = live(lap);
     if (files.empty()) flushed({});
     break;
   }
   return files;
 }
 
-void WriteAheadFile::add_live(const Lap& lap, std::vector<std::shared_ptr<io::File>>& files) {
+std::vector<io::FileRange> WriteAheadFile::live(const Lap& lap) {
   std::vector<const Lap::Held*> held;
   for (const auto& [key, each] : lap.files) held.push_back(&each);
   std::ranges::sort(held, {}, &Lap::Held::order);
+  std::vector<io::FileRange> files;
   for (const Lap::Held* each : held) {
-    if (auto live = each->file.lock()) files.push_back(std::move(live));
+    if (auto file = each->file.lock()) files.push_back({std::move(file), each->from, each->to});
   }
+  return files;
 }
 
 void WriteAheadFile::flushed(const Result<void>& result) {
@@ -225,7 +242,9 @@ Result<void> WriteAheadFile::intact() const {
 
 std::vector<std::shared_ptr<io::File>> WriteAheadFile::unflushed() {
   std::vector<std::shared_ptr<io::File>> files;
-  for (const Lap& lap : laps_) add_live(lap, files);
+  for (const Lap& lap : laps_) {
+    for (io::FileRange& range : live(lap)) files.push_back(std::move(range.file));
+  }
   return files;
 }
 

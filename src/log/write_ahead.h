@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "base/bytes.h"
@@ -42,7 +43,7 @@ class WriteAheadFile : public io::WriteAhead {
   bool takes(const std::vector<io::Appended>& round) override;
   Result<uint64_t> write(const std::vector<io::Appended>& round) override;
   void next_lap() override;
-  std::vector<std::shared_ptr<io::File>> over() override;
+  std::vector<io::FileRange> over() override;
   void flushed(const Result<void>& result) override;
   Result<void> intact() const override;
   uint64_t flushed_lap() const override { return flushed_; }
@@ -66,12 +67,15 @@ class WriteAheadFile : public io::WriteAhead {
     struct Held {
       size_t order;
       std::weak_ptr<io::File> file;
+      uint64_t from;  // where in the file
+      uint64_t to;
     };
-    std::map<io::File*, Held> files;
+    std::unordered_map<io::File*, Held> files;
   };
 
   bool fits(const Lap& lap, uint64_t bytes) const;
-  static void add_live(const Lap& lap, std::vector<std::shared_ptr<io::File>>& files);
+  static void hold(Lap& lap, const io::Appended& appended);
+  static std::vector<io::FileRange> live(const Lap& lap);
   Result<Lap*> lap_for(uint64_t bytes);
   Result<void> open_file(Lap& lap);
   Result<void> put(Lap& lap, uint64_t& at, const io::Appended& appended);

@@ -123,6 +123,25 @@ TEST_F(WriteAheadTest, GoesInLapsThatAreFlushedBeforeTheirFileIsUsedAgain) {
   EXPECT_EQ(ranges.back().from, 6 * 32u);
 }
 
+TEST_F(WriteAheadTest, ALapTellsWhereItsFilesHaveWhatItHolds) {
+  auto ahead = make();
+  auto first = appended("a", 32, 4, 'a');
+  const auto other = appended("b", 8, 4, 'b');
+  ASSERT_TRUE(ahead->write({first, other}));
+  first.from = 36;
+  first.to = 40;
+  ASSERT_TRUE(first.file->write(36, as_bytes(std::string("more"))));
+  ASSERT_TRUE(ahead->write({first}));
+  ahead->next_lap();
+  const auto over = ahead->over();
+  ASSERT_EQ(over.size(), 2u);
+  EXPECT_EQ(over[0].file, first.file);
+  EXPECT_EQ(over[0].from, 32u);
+  EXPECT_EQ(over[0].to, 40u);
+  EXPECT_EQ(over[1].from, 8u);
+  EXPECT_EQ(over[1].to, 12u);
+}
+
 TEST_F(WriteAheadTest, ALapThatCannotBeFlushedFailsWhatFollows) {
   auto ahead = make();
   const auto first = appended("a", 0, 4, 'a');
@@ -258,7 +277,7 @@ TEST_F(AheadLogTest, ALogGetsBackWhatOnlyTheWriteAheadFileHas) {
       if (rng.one_in(2)) commit(*log, *ahead);
       if (rng.one_in(8)) {
         ahead->next_lap();
-        for (const auto& file : ahead->over()) ASSERT_TRUE(file->sync());
+        for (const auto& range : ahead->over()) ASSERT_TRUE(range.file->sync());
         ahead->flushed({});
         log->flushed(ahead->flushed_lap());
         point = log->recovery_point();

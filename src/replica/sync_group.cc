@@ -33,15 +33,17 @@ void SyncGroup::submit(size_t index) {
   Dir& dir = by_dir_[index];
   if (dir.in_flight || dir.dirty.empty()) return;
   io::SyncJob job;
-  job.appended.reserve(dir.dirty.size());
+  size_t carried = 0;
   for (Partition* partition : dir.dirty) {
     partition->dirty_ = false;
     partition->unflushed_records_ = 0;
     partition->unflushed_bytes_ = 0;
-    Taken taken{partition, partition->log_->take_unsynced()};
-    log::add_to(job, taken.ticket);
-    dir.syncing.push_back(std::move(taken));
+    dir.syncing.push_back({partition, partition->log_->take_unsynced()});
+    carried += dir.syncing.back().ticket.carried.size();
   }
+  job.appended.reserve(dir.dirty.size());
+  job.bytes.reserve(carried);
+  for (Taken& taken : dir.syncing) log::add_to(job, taken.ticket);
   dir.dirty.clear();
   drop_twins(job.files);
   dir.in_flight = true;

@@ -253,8 +253,8 @@ class SimSyncQueue : public io::SyncQueue, public std::enable_shared_from_this<S
                  [self = shared_from_this(), files = std::move(files)] {
                    self->node_.sim_.running_ = self.get();
                    Result<void> result;
-                   for (const auto& file : files) {
-                     auto r = file->sync();
+                   for (const io::FileRange& range : files) {
+                     auto r = range.file->sync();
                      if (!r && result) result = r;
                    }
                    self->ahead_->flushed(result);

@@ -282,6 +282,17 @@ Result<void> LinuxFile::truncate(uint64_t size) {
   return {};
 }
 
+Result<void> LinuxFile::write_back(uint64_t from, uint64_t to) {
+  const Use use(*this);
+  if (use.fd() < 0) return os_error(-use.fd(), path_);
+  constexpr unsigned kAll =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const int r = ::sync_file_range(use.fd(), static_cast<off64_t>(from),
+                                  static_cast<off64_t>(to - from), kAll);
+  if (r != 0 && errno != ENOSYS) return os_error(errno, path_ + ": sync_file_range");
+  return {};
+}
+
 Result<void> LinuxFile::sync() {
   Use use(*this);
   if (use.fd() < 0) return os_error(-use.fd(), path_);

@@ -77,6 +77,10 @@ class LinuxFile : public File {
   Result<void> truncate(uint64_t size) override;
   Result<void> sync() override;
 
+  /// Has the device take what is dirty there, and waits for it; to make it durable is for `sync`.
+  /// An error is told once, here or there.
+  Result<void> write_back(uint64_t from, uint64_t to);
+
   /// The file system it lies on. Any thread: it never changes.
   dev_t device() const { return device_; }
 

@@ -126,10 +126,12 @@ class CountedAhead : public WriteAhead {
     return lap;
   }
   void next_lap() override { lap++; }
-  std::vector<std::shared_ptr<File>> over() override {
+  std::vector<FileRange> over() override {
     if (lap == 1 || flushing) return {};
     flushing = true;
-    return std::exchange(files, {});
+    std::vector<FileRange> over;
+    for (auto& file : std::exchange(files, {})) over.push_back({std::move(file), 0, 4096});
+    return over;
   }
   void flushed(const Result<void>& result) override {
     done = result ? lap - 1 : 0;

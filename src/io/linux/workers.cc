@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 
 namespace odradek::io {
 namespace {
+
+constexpr uint64_t kPiece = 256 << 10;  // of a lap that is flushed
 
 int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -105,7 +108,11 @@ void LinuxSyncQueue::hear_flush(const std::vector<std::shared_ptr<File>>& synced
   std::unique_lock lock(mutex_);
   const bool shared = std::ranges::any_of(
       synced, [&](const auto& f) { return flushing_whole_ || flushing_.contains(f.get()); });
-  if (shared) ready_.wait(lock, [&] { return flushed_.has_value(); });
+  if (shared) {
+    awaited_ = true;
+    ready_.wait(lock, [&] { return flushed_.has_value(); });
+    awaited_ = false;
+  }
   if (!flushed_) return;
   const Result<void> result = *std::exchange(flushed_, std::nullopt);
   flushing_.clear();
@@ -149,17 +156,32 @@ Result<void> LinuxSyncQueue::sync_whole(const Files& files) const {
   return {};
 }
 
+/// Piece by piece, so that the sync of a round meanwhile has at most one of them in front of it.
+Result<void> LinuxSyncQueue::write_back(const std::vector<FileRange>& lap) const {
+  for (const FileRange& range : lap) {
+    auto* file = dynamic_cast<LinuxFile*>(range.file.get());
+    if (file == nullptr) continue;
+    for (uint64_t at = range.from; at < range.to && !awaited_; at += kPiece) {
+      if (auto r = file->write_back(at, std::min(at + kPiece, range.to)); !r) return r;
+    }
+  }
+  return {};
+}
+
 /// A lap that is over gets into its files while rounds go on.
 void LinuxSyncQueue::flush_lap() {
+  std::vector<FileRange> lap = ahead_->over();
+  if (lap.empty()) return;
   Files files;
-  for (auto& file : ahead_->over()) files.try_emplace(file.get(), file);
-  if (files.empty()) return;
+  for (const FileRange& range : lap) files.try_emplace(range.file.get(), range.file);
   // Many fdatasyncs are many commits of the file system's journal, and rounds may wait for those.
   const bool whole = directory_ >= 0 && files.size() >= SyncChoice::kFewest;
   flushing_ = files;
   flushing_whole_ = whole;
-  flusher_.submit([this, whole, files = std::move(files)] {
+  flusher_.submit([this, whole, lap = std::move(lap), files = std::move(files)] {
+    const Result<void> written = write_back(lap);
     Result<void> result = whole ? sync_whole(files) : sync_each(files);
+    if (!written) result = written;
     {
       std::scoped_lock lock(mutex_);
       flushed_ = std::move(result);
@@ -191,6 +213,7 @@ void WorkerPool::submit(Callback work) {
 
 void WorkerPool::run() {
   ::pthread_setname_np(::pthread_self(), "files");
+  if (nice_ != 0) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice_);
   std::unique_lock lock(mutex_);
   for (;;) {
     idle_++;

@@ -21,7 +21,8 @@ namespace odradek::io {
 /// Runs callbacks on its threads.
 class WorkerPool {
  public:
-  explicit WorkerPool(int threads_max) : threads_max_(threads_max) {}
+  /// `nice`: of its threads, as for nice(1).
+  explicit WorkerPool(int threads_max, int nice = 0) : threads_max_(threads_max), nice_(nice) {}
   /// Runs what is queued first.
   ~WorkerPool();
   void submit(Callback work);
@@ -30,6 +31,7 @@ class WorkerPool {
   void run();
 
   const int threads_max_;
+  const int nice_;
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<Callback> queue_;
@@ -64,6 +66,7 @@ class LinuxSyncQueue : public SyncQueue {
   Result<void> sync_whole(const Files& files) const;
   void await_written();
   void hear_flush(const std::vector<std::shared_ptr<File>>& synced);
+  Result<void> write_back(const std::vector<FileRange>& lap) const;
   void flush_lap();
 
   const std::string name_;
@@ -80,9 +83,12 @@ class LinuxSyncQueue : public SyncQueue {
   Files flushing_;  // of the lap that is being flushed; this and the next are the sync thread's own
   bool flushing_whole_ = false;          // with everything else on the file system
   std::optional<Result<void>> flushed_;  // what became of it
+  std::atomic<bool> awaited_{false};     // a round waits for that
   bool stopping_ = false;
   std::thread thread_;
-  WorkerPool flusher_{1};  // last: it uses the others
+  /// Behind the loops and the rounds where there are fewer cores than threads that want one: it has
+  /// as long as the next lap lasts. Last: it uses the others.
+  WorkerPool flusher_{1, 5};
 };
 
 }  // namespace odradek::io
