@@ -82,7 +82,11 @@ enum class OpenMode {
   kRead,    // must exist
   kWrite,   // read and write; must exist
   kCreate,  // read and write; made if missing
+  /// As kCreate, but what is written goes past the page cache where the file system can do that:
+  /// position, size and memory are in whole blocks (kBlock).
+  kCreateDirect,
 };
+constexpr size_t kBlock = 4096;
 
 struct DirEntry {
   std::string name;

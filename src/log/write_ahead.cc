@@ -30,13 +30,16 @@ constexpr uint64_t kBytesPerFile = 64 << 10;
 constexpr uint64_t kAppendedMax = 1 << 20;  // one entry
 // By how much a file grows: to write zeros takes a while, and who writes much gets there once.
 constexpr uint64_t kStep = 1 << 20;
-constexpr uint64_t kStepMax = 8 << 20;
+constexpr uint64_t kStepMax = 4 << 20;
 constexpr size_t kBufferMax = 1 << 20;
+constexpr size_t kBufferIdle = 3 << 20;
 constexpr size_t kReadStep = 1 << 20;
 
 std::string path_of(const std::string& directory, int file) {
   return fmt::format("{}/odradek.wal-{}", directory, file);
 }
+
+uint64_t round_up(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
 
 uint64_t size_of(const io::Appended& appended) { return appended.to - appended.from; }
 
@@ -101,8 +104,8 @@ Result<WriteAheadFile::Lap*> WriteAheadFile::lap_for(uint64_t bytes) {
 
 Result<void> WriteAheadFile::open_file(Lap& lap) {
   if (lap.file) return {};
-  auto file =
-      disk_.open(path_of(directory_, static_cast<int>(&lap - laps_.data())), io::OpenMode::kCreate);
+  auto file = disk_.open(path_of(directory_, static_cast<int>(&lap - laps_.data())),
+                         io::OpenMode::kCreateDirect);
   if (!file) return std::unexpected(file.error());
   if (auto r = disk_.sync_directory(directory_); !r) return r;
   lap.file = std::move(*file);
@@ -114,24 +117,33 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   auto open = lap_for(size_of(round));
   if (!open) return std::unexpected(open.error());
   Lap& lap = **open;
-  uint64_t at = lap.used;
+  uint64_t at = lap.used / io::kBlock * io::kBlock;
   buffered_ = 0;
   buffer_.clear();
-  buffer_.reserve(std::min(size_of(round), kBufferMax));
+  buffer_.reserve(round_up(io::kBlock + std::min(size_of(round), kBufferMax), io::kBlock));
+  buffer_.assign(last_.begin(), last_.begin() + static_cast<ptrdiff_t>(lap.used - at));
   for (const io::Appended& each : round) {
     if (auto r = put(lap, at, each); !r) return std::unexpected(r.error());
   }
   const uint64_t end = at + buffer_.size();
+  uint64_t allocated = std::max(lap.allocated, round_up(end, io::kBlock));
   if (end > lap.allocated) {
     // Zeros as far as the next step: the writes that follow change no size, and to sync those is
     // much cheaper.
     const uint64_t step = std::clamp(lap.allocated / kStep * kStep, kStep, kStepMax);
-    const uint64_t allocated = std::min((end + step - 1) / step * step, lap_bytes_);
+    allocated = round_up(std::min(round_up(end, step), lap_bytes_), io::kBlock);
     buffer_.resize(allocated - at);
-    lap.allocated = allocated;
+  } else {
+    buffer_.resize(round_up(buffer_.size(), io::kBlock));
   }
-  if (auto r = put_rest(lap, at); !r) return std::unexpected(r.error());
+  const size_t left = end % io::kBlock;  // in its last block
+  std::array<uint8_t, io::kBlock> last;
+  std::copy_n(buffer_.begin() + static_cast<ptrdiff_t>(end - left - at), left, last.begin());
+  if (auto r = put_blocks(lap, at); !r) return std::unexpected(r.error());
+  lap.allocated = allocated;
   if (auto r = lap.file->sync(); !r) return std::unexpected(r.error());
+  std::copy_n(last.begin(), left, last_.begin());
+  if (buffer_.capacity() > kBufferIdle) Blocks().swap(buffer_);
   counts_.rounds.fetch_add(1, std::memory_order_relaxed);
   counts_.bytes.fetch_add(end - lap.used, std::memory_order_relaxed);
   lap.used = end;
@@ -184,14 +196,16 @@ Result<void> WriteAheadFile::put(Lap& lap, uint64_t& at, const io::Appended& app
     }
   }
   store_be<uint32_t>(p + 4, crc32c(ByteView(p + kCrcFrom, kHeader - kCrcFrom + length)));
-  return buffer_.size() > kBufferMax ? put_rest(lap, at) : Result<void>{};
+  return buffer_.size() > kBufferMax ? put_blocks(lap, at) : Result<void>{};
 }
 
-Result<void> WriteAheadFile::put_rest(Lap& lap, uint64_t& at) {
-  if (buffer_.empty()) return {};
-  if (auto r = lap.file->write(at, ByteView(buffer_)); !r) return r;
-  at += buffer_.size();
-  buffer_.clear();
+/// Writes the whole blocks that are in the buffer; the rest stays.
+Result<void> WriteAheadFile::put_blocks(Lap& lap, uint64_t& at) {
+  const size_t whole = buffer_.size() / io::kBlock * io::kBlock;
+  if (whole == 0) return {};
+  if (auto r = lap.file->write(at, ByteView(buffer_).first(whole)); !r) return r;
+  at += whole;
+  buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<ptrdiff_t>(whole));
   return {};
 }
 

@@ -18,6 +18,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <boost/align/aligned_allocator.hpp>
+
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/result.h"
@@ -53,6 +55,7 @@ class WriteAheadFile : public io::WriteAhead {
   const WriteAheadCounts& counts() const { return counts_; }
 
  private:
+  using Blocks = std::vector<uint8_t, boost::alignment::aligned_allocator<uint8_t, io::kBlock>>;
   enum class State : uint8_t { kFree, kOpen, kOver, kFlushing };
   struct Lap {
     State state = State::kFree;
@@ -79,7 +82,7 @@ class WriteAheadFile : public io::WriteAhead {
   Result<Lap*> lap_for(uint64_t bytes);
   Result<void> open_file(Lap& lap);
   Result<void> put(Lap& lap, uint64_t& at, const io::Appended& appended);
-  Result<void> put_rest(Lap& lap, uint64_t& at);
+  Result<void> put_blocks(Lap& lap, uint64_t& at);
 
   io::Disk& disk_;
   const std::string directory_;
@@ -90,8 +93,10 @@ class WriteAheadFile : public io::WriteAhead {
   uint64_t number_ = 0;  // of the newest lap
   uint64_t flushed_ = 0;
   std::optional<Error> failed_;  // a lap could not be flushed
-  ByteBuffer buffer_;
-  uint32_t buffered_ = 0;  // entries in it
+  /// Whole blocks are written: in front of new entries stands what the lap's last block has.
+  Blocks buffer_;
+  std::array<uint8_t, io::kBlock> last_;
+  uint32_t buffered_ = 0;  // entries in the buffer
   WriteAheadCounts counts_;
 };
 

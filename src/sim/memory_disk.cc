@@ -130,11 +130,11 @@ struct MemoryDisk::Node {
 
 class MemoryFile : public io::File {
  public:
-  MemoryFile(MemoryDisk& disk, MemoryDisk::NodePtr node, std::string path, bool writable)
+  MemoryFile(MemoryDisk& disk, MemoryDisk::NodePtr node, std::string path, io::OpenMode mode)
       : disk_(disk),
         node_(std::move(node)),
         path_(std::move(path)),
-        writable_(writable),
+        mode_(mode),
         incarnation_(disk.incarnation_) {}
 
   const std::string& path() const override { return path_; }
@@ -152,6 +152,8 @@ class MemoryFile : public io::File {
   Result<void> write(uint64_t position, std::span<const ByteView> pieces) override {
     PendingWrite write{.position = position, .bytes = {}};
     for (ByteView p : pieces) write.bytes.insert(write.bytes.end(), p.begin(), p.end());
+    const bool blocks = position % io::kBlock == 0 && write.bytes.size() % io::kBlock == 0;
+    ODRADEK_CHECK(mode_ != io::OpenMode::kCreateDirect || blocks);
     auto error = refused(DiskOp::kWrite, true);
     if (error && error->kind == Errc::kClosed) return std::unexpected(*error);
     uint64_t end = position + write.bytes.size();
@@ -198,7 +200,7 @@ class MemoryFile : public io::File {
     if (incarnation_ != disk_.incarnation_) {
       return Error{Errc::kClosed, fmt::format("{}: the process that opened it is gone", path_)};
     }
-    if (writes && !writable_) {
+    if (writes && mode_ == io::OpenMode::kRead) {
       return Error{Errc::kClosed, fmt::format("{}: opened for reading only", path_)};
     }
     return disk_.fault(op, path_);
@@ -215,7 +217,7 @@ class MemoryFile : public io::File {
   MemoryDisk& disk_;
   MemoryDisk::NodePtr node_;
   std::string path_;
-  bool writable_;
+  io::OpenMode mode_;
   uint64_t incarnation_;
 };
 
@@ -306,13 +308,14 @@ Result<std::shared_ptr<io::File>> MemoryDisk::open(const std::string& path, io::
   auto it = (*parent)->names.find(name);
   NodePtr node = it == (*parent)->names.end() ? nullptr : it->second;
   if (!node) {
-    if (mode != io::OpenMode::kCreate) return std::unexpected(not_found(path));
+    const bool made = mode == io::OpenMode::kCreate || mode == io::OpenMode::kCreateDirect;
+    if (!made) return std::unexpected(not_found(path));
     node = std::make_shared<Node>();
     if (wall_) node->modified = wall_();
     change({node, {{*parent, name, node}}});
   }
   if (node->is_directory) return fail(Errc::kIo, fmt::format("{}: Is a directory", path));
-  return std::make_shared<MemoryFile>(*this, node, path, mode != io::OpenMode::kRead);
+  return std::make_shared<MemoryFile>(*this, node, path, mode);
 }
 
 Result<std::vector<io::DirEntry>> MemoryDisk::list(const std::string& path) {

@@ -28,7 +28,18 @@ auto retry_eintr(F call) {
 /// A descriptor, or −1 and errno.
 int open_descriptor(const std::string& path, OpenMode mode, int extra_flags) {
   const int flags = (mode == OpenMode::kRead ? O_RDONLY : O_RDWR) | O_CLOEXEC | extra_flags;
-  return retry_eintr([&] { return ::open(path.c_str(), flags, 0644); });
+  const auto open = [&](int more) {
+    return retry_eintr([&] { return ::open(path.c_str(), flags | more, 0644); });
+  };
+  if (mode != OpenMode::kCreateDirect) return open(0);
+  const int fd = open(O_DIRECT);
+  return fd < 0 && errno == EINVAL ? open(0) : fd;
+}
+
+/// True if it was past the page cache that writes went, which they no longer do.
+bool no_longer_direct(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_DIRECT) != 0 && ::fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
 }
 
 }  // namespace
@@ -39,7 +50,8 @@ int open_descriptor(const std::string& path, OpenMode mode, int extra_flags) {
 Result<std::shared_ptr<LinuxFile>> DescriptorTable::open(const std::string& path, OpenMode mode) {
   // Before the lock: if it fails, its destructor takes the lock itself.
   auto file = std::make_shared<LinuxFile>(shared_from_this(), path, mode);
-  const int create = mode == OpenMode::kCreate ? O_CREAT : 0;
+  const bool made = mode == OpenMode::kCreate || mode == OpenMode::kCreateDirect;
+  const int create = made ? O_CREAT : 0;
   std::shared_lock names(names_);
   // The system call without the table's lock: loops that create many files at once meet there.
   struct stat st{};
@@ -252,6 +264,8 @@ Result<void> LinuxFile::write(uint64_t position, std::span<const ByteView> piece
       return count == 1 ? ::pwrite(use.fd(), parts[0].iov_base, parts[0].iov_len, at)
                         : ::pwritev(use.fd(), parts.data(), count, at);
     });
+    // A file system may want larger blocks than ours, or write only a part of one.
+    if (n < 0 && errno == EINVAL && no_longer_direct(use.fd())) continue;
     if (n < 0) return os_error(errno, path_);
     position += static_cast<uint64_t>(n);
     size_t left = static_cast<size_t>(n);
