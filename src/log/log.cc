@@ -228,13 +228,11 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
     last_crc = batch.crc();
     at += batch.size();
   }
-  for (const AbortedEntry& aborted : producers.commit()) {
-    // Recovery writes the index of aborted transactions anew; until then a reader of committed
-    // records must not see wrong ones.
-    if (auto r = segment.txn_index().add(aborted); !r) {
-      broken = true;
-      return std::unexpected(r.error());
-    }
+  // Recovery writes the index of aborted transactions anew; until then a reader of committed
+  // records must not see wrong ones.
+  if (auto r = index_aborted(segment, producers.commit()); !r) {
+    broken = true;
+    return std::unexpected(r.error());
   }
   bytes_since_snapshot += batches.size();
   if (bytes_since_snapshot >= kSnapshotBytes && write_out()) snapshot_in_between();
@@ -244,6 +242,15 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   if (head.timestamp_type() == wire::TimestampType::kLogAppendTime)
     result.append_time = head.max_timestamp();
   return result;
+}
+
+Result<void> Log::Impl::index_aborted(Segment& segment, std::span<const AbortedEntry> aborted) {
+  TxnIndex& index = segment.txn_index();
+  if (!aborted.empty() && !index.exists()) folder_unsynced = true;
+  for (const AbortedEntry& entry : aborted) {
+    if (auto r = index.add(entry); !r) return r;
+  }
+  return {};
 }
 
 // ---- sync
@@ -285,6 +292,14 @@ SyncTicket Log::take_unsynced() {
   if (i.epochs.unsaved_from() && i.epoch_version_written != i.epochs.version()) {
     if (auto r = i.write_epochs(); !r) {
       i.context.logger.warn("{}: {}", i.partition.to_string(), r.error().message);
+    }
+  }
+  if (!i.segments.empty() && i.active().txn_index().unsynced()) {
+    auto index = i.active().txn_index().take_unsynced();
+    if (index) {
+      i.unsynced_files.push_back(std::move(*index));
+    } else {
+      i.context.logger.warn("{}: {}", i.partition.to_string(), index.error().message);
     }
   }
   SyncTicket ticket{.files = std::move(i.unsynced_files),

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -113,6 +114,8 @@ struct Log::Impl {
   Result<void> roll_to(Offset base);
   Result<void> add_segment(Offset base, bool new_folder);
   Result<void> write_snapshot(Offset at);
+  /// Notes in the txnindex of `segment` what has just been aborted there.
+  Result<void> index_aborted(Segment& segment, std::span<const AbortedEntry> aborted);
   /// A snapshot inside the active segment, synced together with the indexes: once the recovery
   /// point is not below it, recovery need not go back to the beginning of the segment.
   void snapshot_in_between();
