@@ -74,6 +74,8 @@ class TxnProcess {
 
 /// Where the group stands; false: it does not get to know.
 io::Task<bool> TxnProcess::read_positions() {
+  const auto lives = [this](const std::string& name) { return world_.alive.contains(name); };
+  while (!done() && std::ranges::any_of(plan_.follows, lives)) co_await loop_.sleep(Millis(1));
   const MonoNs limit = loop_.clock().now() + kPatience;
   while (!done() && loop_.clock().now() < limit) {
     const auto version = static_cast<int16_t>(rng().between(7, 10));
@@ -278,9 +280,11 @@ io::Task<void> run_txn_process(TxnWorld& world, io::Loop& loop, TxnProcessPlan p
 void txn_process_killed(TxnWorld& world, const std::string& name) {
   const auto at = world.alive.find(name);
   const TxnLife& life = at->second;
-  // Of other operations it is not known what became of them: they have no end.
-  if (life.f == "txn" && !life.committing)
-    world.history.ends(name, life.f, life.steps, End::kFail, "killed before its commit");
+  // What it has read by then counts if the transaction is committed.
+  if (life.f == "txn") {
+    world.history.ends(name, life.f, life.steps, life.committing ? End::kInfo : End::kFail,
+                       life.committing ? "killed while it commits" : "killed before its commit");
+  }
   world.alive.erase(at);
   world.crashes++;
 }

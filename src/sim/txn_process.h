@@ -22,6 +22,8 @@ struct TxnProcessPlan {
   bool continues = false;
   std::string group{};  // of its transactions' offsets
   std::vector<History::Partition> reads;
+  /// It stands by until all of these are gone. (They are not fenced by it.)
+  std::vector<std::string> follows{};
   Millis life{0};  // how long it stays, roughly
 };
 

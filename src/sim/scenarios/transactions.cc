@@ -160,11 +160,16 @@ class Transactions {
                         .reads = slot.reads,
                         .life = Millis(rng.between(200, 6'000))};
     if (slot.transactional) {
-      // Whoever follows one that is gone may leave its transaction to time out; whoever replaces
-      // one that lives must fence it, or both go on where the group stands.
-      const bool replaces = alive(slot);
-      if (slot.transactional_id.empty() || (!replaces && rng.one_in(2)))
+      // Whoever has a transactional id of its own leaves the transaction of the one before to time
+      // out, and must wait for its death; else it fences it.
+      if (slot.transactional_id.empty() || !rng.one_in(slot.continues ? 3 : 2))
         slot.transactional_id = "txn-" + plan.name;
+      for (const std::string& name : slot.processes) {
+        const auto at = world_.alive.find(name);
+        if (at != world_.alive.end() &&
+            at->second.plan.producer.transactional_id != slot.transactional_id)
+          plan.follows.push_back(name);
+      }
       plan.producer = {.transactional_id = slot.transactional_id,
                        .bumps = !old_cluster_ && !rng.one_in(3),
                        .timeout_ms = static_cast<int32_t>(rng.between(300, 4'000))};
@@ -187,8 +192,8 @@ class Transactions {
     const MonoNs end = sim_.now() + time;
     while (!over() && sim_.now() < end) {
       for (Slot& slot : slots_) {
-        if (!alive(slot) || (slot.transactional && !world_.calm && rng.one_in(12)))
-          add_process(slot);
+        const bool another = slot.transactional && rng.one_in(slot.continues ? 5 : 12);
+        if (!alive(slot) || (another && !world_.calm)) add_process(slot);
       }
       sim_.run_until([&] { return over(); }, Millis(rng.between(10, 300)));
     }
@@ -196,16 +201,20 @@ class Transactions {
 
   // ---- faults
 
-  /// A machine with processes: all of them die. Half of the time while one of them commits, whose
-  /// request is under way then, or being done.
+  /// A machine with processes: all of them die. Half of the time while one of them commits what its
+  /// group has read: the request is under way then, or being done, and others go on there.
   void kill_host() {
     Rng& rng = sim_.rng();
     size_t host = rng.below(hosts_.size());
     if (rng.one_in(2)) {
-      const auto commits = [](const auto& process) { return process.second.committing; };
+      const auto commits = [](const auto& process) {
+        const TxnLife& life = process.second;
+        const auto polled = [](const TxnStep& step) { return !step.read.empty(); };
+        return life.committing && life.plan.continues && std::ranges::any_of(life.steps, polled);
+      };
       sim_.run_until([&] { return over() || std::ranges::any_of(world_.alive, commits); },
                      Millis(500));
-      sim_.run_until([&] { return over(); }, Millis(rng.between(0, 5)));
+      sim_.run_until([&] { return over(); }, Millis(rng.between(0, 3)));
       const auto at = std::ranges::find_if(world_.alive, commits);
       if (at != world_.alive.end()) host = on_host_[at->first];
     }
