@@ -186,6 +186,17 @@ Result<void> Log::Impl::write(ByteView batches, WriteWhen when) {
   return {};
 }
 
+Result<void> Log::Impl::write_marked(ByteView batches, WriteWhen when) {
+  const size_t aborting = producers.aborting();
+  if (aborting == 0) return write(batches, when);
+  TxnIndex& index = active().txn_index();
+  if (!index.exists()) folder_unsynced = true;
+  Result<void> done = index.reserve(aborting);
+  if (done) done = write(batches, when);
+  if (!done && !index.give_back()) broken = true;
+  return done;
+}
+
 Result<void> Log::Impl::write_out() {
   if (!unwritten) return {};
   auto file = active().file();
@@ -214,7 +225,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   }
   Segment& segment = active();
   const uint64_t position = segment.size();
-  if (auto r = write(batches, when); !r) return std::unexpected(r.error());
+  if (auto r = write_marked(batches, when); !r) return std::unexpected(r.error());
   touched = true;
   if (names_suspect) mark_suspects_unsynced();
   log_bytes += batches.size();

@@ -96,6 +96,8 @@ struct Log::Impl {
                               WriteWhen when = WriteWhen::kNow);
   /// The append itself, when all checks have passed.
   Result<void> write(ByteView batches, WriteWhen when);
+  /// The same, with room in the txnindex for what is aborted by it: all or nothing.
+  Result<void> write_marked(ByteView batches, WriteWhen when);
   Result<void> write_out();
   bool keeps(uint64_t position, size_t bytes) const;
   Result<void> write_epochs();

@@ -37,6 +37,20 @@ Result<std::shared_ptr<io::File>> TxnIndex::take_unsynced() {
   return f;
 }
 
+Result<void> TxnIndex::reserve(size_t count) {
+  exists_ = true;
+  auto f = file();
+  if (!f) return std::unexpected(f.error());
+  unsynced_ = true;
+  return (*f)->write(size_, ByteView(ByteBuffer(count * kEntrySize)));
+}
+
+Result<void> TxnIndex::give_back() {
+  auto f = file();
+  if (!f) return std::unexpected(f.error());
+  return (*f)->truncate(size_);
+}
+
 Result<void> TxnIndex::add(const AbortedEntry& entry) {
   exists_ = true;
   auto f = file();

@@ -30,6 +30,11 @@ class TxnIndex {
 
   bool exists() const { return exists_; }
   const std::string& path() const { return path_; }
+  /// Takes the room that `count` more entries need, before the markers are written: once these are,
+  /// an entry must not fail for want of it.
+  Result<void> reserve(size_t count);
+  /// Gives back what was reserved: there are no markers.
+  Result<void> give_back();
   Result<void> add(const AbortedEntry& entry);
   /// kCorrupt for an unknown version; a piece of an entry at the end is left out.
   Result<std::vector<AbortedEntry>> entries();
