@@ -45,7 +45,8 @@ std::optional<TxnProducer::Answer> TxnProducer::judge(const char* what, ErrorCod
   }
   if (transactional() && (error == kInvalidTxnState || error == kTransactionAbortable))
     return Answer::kRefused;
-  if (may_retry(world_, what, wire::wire_value(error))) return std::nullopt;
+  const std::string who = fmt::format("{} of {}", what, text());
+  if (may_retry(world_, who.c_str(), wire::wire_value(error))) return std::nullopt;
   return Answer::kRefused;
 }
 
