@@ -186,6 +186,17 @@ Result<void> Log::Impl::write(ByteView batches, WriteWhen when) {
   return {};
 }
 
+Result<void> Log::Impl::write_marked(ByteView batches, WriteWhen when) {
+  const size_t aborting = producers.aborting();
+  if (aborting == 0) return write(batches, when);
+  TxnIndex& index = active().txn_index();
+  if (!index.exists()) folder_unsynced = true;
+  Result<void> done = index.reserve(aborting);
+  if (done) done = write(batches, when);
+  if (!done && !index.give_back()) broken = true;
+  return done;
+}
+
 Result<void> Log::Impl::write_out() {
   if (!unwritten) return {};
   auto file = active().file();
@@ -214,7 +225,7 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   }
   Segment& segment = active();
   const uint64_t position = segment.size();
-  if (auto r = write(batches, when); !r) return std::unexpected(r.error());
+  if (auto r = write_marked(batches, when); !r) return std::unexpected(r.error());
   touched = true;
   if (names_suspect) mark_suspects_unsynced();
   log_bytes += batches.size();
@@ -228,13 +239,11 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
     last_crc = batch.crc();
     at += batch.size();
   }
-  for (const AbortedEntry& aborted : producers.commit()) {
-    // Recovery writes the index of aborted transactions anew; until then a reader of committed
-    // records must not see wrong ones.
-    if (auto r = segment.txn_index().add(aborted); !r) {
-      broken = true;
-      return std::unexpected(r.error());
-    }
+  // Recovery writes the index of aborted transactions anew; until then a reader of committed
+  // records must not see wrong ones.
+  if (auto r = index_aborted(segment, producers.commit()); !r) {
+    broken = true;
+    return std::unexpected(r.error());
   }
   bytes_since_snapshot += batches.size();
   if (bytes_since_snapshot >= kSnapshotBytes && write_out()) snapshot_in_between();
@@ -244,6 +253,15 @@ Result<AppendResult> Log::Impl::append(ByteView batches, Offset first, Offset la
   if (head.timestamp_type() == wire::TimestampType::kLogAppendTime)
     result.append_time = head.max_timestamp();
   return result;
+}
+
+Result<void> Log::Impl::index_aborted(Segment& segment, std::span<const AbortedEntry> aborted) {
+  TxnIndex& index = segment.txn_index();
+  if (!aborted.empty() && !index.exists()) folder_unsynced = true;
+  for (const AbortedEntry& entry : aborted) {
+    if (auto r = index.add(entry); !r) return r;
+  }
+  return {};
 }
 
 // ---- sync
@@ -285,6 +303,14 @@ SyncTicket Log::take_unsynced() {
   if (i.epochs.unsaved_from() && i.epoch_version_written != i.epochs.version()) {
     if (auto r = i.write_epochs(); !r) {
       i.context.logger.warn("{}: {}", i.partition.to_string(), r.error().message);
+    }
+  }
+  if (!i.segments.empty() && i.active().txn_index().unsynced()) {
+    auto index = i.active().txn_index().take_unsynced();
+    if (index) {
+      i.unsynced_files.push_back(std::move(*index));
+    } else {
+      i.context.logger.warn("{}: {}", i.partition.to_string(), index.error().message);
     }
   }
   SyncTicket ticket{.files = std::move(i.unsynced_files),

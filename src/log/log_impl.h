@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -95,6 +96,8 @@ struct Log::Impl {
                               WriteWhen when = WriteWhen::kNow);
   /// The append itself, when all checks have passed.
   Result<void> write(ByteView batches, WriteWhen when);
+  /// The same, with room in the txnindex for what is aborted by it: all or nothing.
+  Result<void> write_marked(ByteView batches, WriteWhen when);
   Result<void> write_out();
   bool keeps(uint64_t position, size_t bytes) const;
   Result<void> write_epochs();
@@ -113,6 +116,8 @@ struct Log::Impl {
   Result<void> roll_to(Offset base);
   Result<void> add_segment(Offset base, bool new_folder);
   Result<void> write_snapshot(Offset at);
+  /// Notes in the txnindex of `segment` what has just been aborted there.
+  Result<void> index_aborted(Segment& segment, std::span<const AbortedEntry> aborted);
   /// A snapshot inside the active segment, synced together with the indexes: once the recovery
   /// point is not below it, recovery need not go back to the beginning of the segment.
   void snapshot_in_between();

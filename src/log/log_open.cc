@@ -553,9 +553,8 @@ Result<Opener::Walked> Opener::walk(Segment& segment, uint64_t from, uint64_t at
     segment.recovery_batch(**batch, scanner.position());
     feed(log_.epochs, **batch);
     if ((*batch)->base_offset() >= producers_from_) feed(log_.producers, **batch, scanner.peek());
-    for (const AbortedEntry& aborted : log_.producers.commit()) {
-      if (auto r = segment.txn_index().add(aborted); !r) return std::unexpected(r.error());
-    }
+    if (auto r = log_.index_aborted(segment, log_.producers.commit()); !r)
+      return std::unexpected(r.error());
     log_.end = (*batch)->next_offset();
     last_crc_ = (*batch)->crc();
     const uint64_t done = std::min(scanned_ + scanner.position() - from, to_scan_);

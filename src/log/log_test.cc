@@ -179,6 +179,39 @@ TEST(Log, FailedWriteLeavesNothingAndTheNextOneWorks) {
   EXPECT_EQ(read_all(*log, Offset(0)).size(), 2u);
 }
 
+// A disk that is full for a while, in the index of aborted transactions or in the log.
+TEST(Log, AMarkerThatFindsNoRoomLeavesNothingAndTheNextOneWorks) {
+  for (const char* suffix : {".txnindex", ".log"}) {
+    sim::MemoryDisk disk;
+    LogOptions options = options_for(disk);
+    auto log = open_or_die(options);
+    append(*log, make_batch({.producer = 0, .transactional = true}));
+    const uint64_t size = log->size();
+    const auto abort = [&] {
+      ByteBuffer b = wire::end_transaction_batch(Offset(0), LeaderEpoch(0), ProducerId(0),
+                                                 ProducerEpoch(0), false, 0, WallMs(1000));
+      return log->append_as_leader(MutableBytes(b), LeaderEpoch(0), AppendOrigin::kCoordinator,
+                                   WallMs(1));
+    };
+    disk.set_fault([&](sim::DiskOp op, const std::string& path) -> std::optional<Error> {
+      if (op == sim::DiskOp::kWrite && path.ends_with(suffix)) return Error{Errc::kNoSpace, "full"};
+      return std::nullopt;
+    });
+    const auto refused = abort();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Errc::kNoSpace);
+    disk.set_fault(nullptr);
+    EXPECT_EQ(log->size(), size);
+    EXPECT_EQ(log->aborted_transactions(Offset(0), Offset(9)).value().size(), 0u);
+    EXPECT_EQ(
+        disk.open("/data/t-0/00000000000000000000.txnindex", io::OpenMode::kRead).value()->size(),
+        0u);
+    ASSERT_TRUE(abort());
+    EXPECT_EQ(log->aborted_transactions(Offset(0), Offset(9)).value(),
+              (std::vector<AbortedTransaction>{{ProducerId(0), Offset(0)}}));
+  }
+}
+
 // A power loss may undo the cut; if a later segment is durable, it must not go with the rest.
 TEST(Log, TheCutAfterAFailedWriteIsSyncedToo) {
   for (uint64_t seed = 0; seed < 20; seed++) {

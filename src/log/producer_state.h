@@ -6,6 +6,7 @@
 //   begin(); prepare(batch) for each batch; write; commit().
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <optional>
@@ -67,6 +68,10 @@ class ProducerState {
   /// the append is refused (never with kReplication).
   wire::ErrorCode prepare(const BatchView& batch, ByteView bytes, AppendOrigin origin,
                           const TransactionRules& rules = {});
+  /// Transactions that what was prepared aborts: the entries that `commit` will return.
+  size_t aborting() const {
+    return static_cast<size_t>(std::ranges::count(completed_, true, &Completed::aborted));
+  }
   /// Takes over what was prepared; returns transactions that were aborted by it, for the txnindex.
   /// The span is good until the next call.
   std::span<const AbortedEntry> commit();

@@ -308,6 +308,64 @@ TEST(Recovery, IndexesThatItHasWrittenAreDurableWithTheRecoveryPoint) {
   }
 }
 
+// ---- aborted transactions: a fetch at read_committed leaves out what was aborted, nothing else
+
+/// A transaction of producer 0 that is aborted.
+void append_aborted(Log& log, int n, size_t value_size) {
+  append(log, make_batch(
+                  {.value_size = value_size, .producer = 0, .sequence = n, .transactional = true}));
+  append(log,
+         wire::end_transaction_batch(Offset(0), LeaderEpoch(0), ProducerId(0), ProducerEpoch(0),
+                                     false, 0, WallMs(1000)),
+         0, AppendOrigin::kCoordinator);
+}
+
+/// All that `append_aborted` has appended, and nothing else.
+void expect_aborted(Log& log) {
+  std::vector<AbortedTransaction> expected;
+  for (int64_t first = 0; first + 1 < log.end().value; first += 2)
+    expected.emplace_back(ProducerId(0), Offset(first));
+  EXPECT_EQ(log.aborted_transactions(Offset(0), log.end()).value(), expected);
+}
+
+// A power loss may leave zeros in the index, which would be an aborted transaction of producer 0.
+TEST(Recovery, ZerosAreNoAbortedTransactions) {
+  for (uint64_t seed = 1; seed <= 50; seed++) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    sim::MemoryDisk disk;
+    LogOptions options = options_for(disk);
+    auto log = open_or_die(options);
+    for (int n = 0; n < 10; n++) append_aborted(*log, n, 1'000);
+    ASSERT_TRUE(log->close());
+    options.recovery_point = log->end();
+    options.clean = true;
+    log = open_or_die(options);
+    for (int n = 10; n < 16; n++) append_aborted(*log, n, 10);
+    sim::Rng rng(seed);
+    disk.power_loss(rng);
+    options.clean = false;
+    expect_aborted(*open_or_die(options));
+  }
+}
+
+// Nobody looks at the index of a segment that lies below the recovery point.
+TEST(Recovery, AbortedTransactionsAreDurableWithTheRecoveryPoint) {
+  for (uint64_t seed = 1; seed <= 50; seed++) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    sim::MemoryDisk disk;
+    LogOptions options = options_for(disk);
+    auto log = open_or_die(options);
+    for (int n = 0; n < 6; n++) append_aborted(*log, n, 10);
+    ASSERT_TRUE(log->sync());
+    options.recovery_point = log->recovery_point();
+    ASSERT_EQ(options.recovery_point, log->end());
+    ASSERT_TRUE(log->roll(WallMs(1000)));
+    sim::Rng rng(seed);
+    disk.power_loss(rng);
+    expect_aborted(*open_or_die(options));
+  }
+}
+
 // Their names may be lost: then they are written again.
 TEST(Recovery, IndexesWrittenAnewAreWholeOrMissing) {
   Files clean = small_log(true);

@@ -330,7 +330,7 @@ Result<std::vector<std::shared_ptr<io::File>>> Segment::write_indexes() {
     if (!f) return std::unexpected(f.error());
     files.push_back(std::move(*f));
   }
-  auto txn = txn_index_.file();
+  auto txn = txn_index_.take_unsynced();
   if (!txn) return std::unexpected(txn.error());
   if (*txn) files.push_back(std::move(*txn));
   return files;

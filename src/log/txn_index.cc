@@ -8,7 +8,12 @@ namespace odradek::log {
 
 namespace {
 constexpr size_t kEntrySize = 34;
+
+/// A marker comes behind what it ends, and markers are in order.
+bool may_follow(const AbortedEntry& e, Offset before) {
+  return e.first < e.last && e.last > before;
 }
+}  // namespace
 
 TxnIndex::TxnIndex(io::Disk& disk, std::string path, uint64_t file_bytes)
     : disk_(disk),
@@ -26,6 +31,26 @@ Result<std::shared_ptr<io::File>> TxnIndex::file() {
   return file_;
 }
 
+Result<std::shared_ptr<io::File>> TxnIndex::take_unsynced() {
+  auto f = file();
+  if (f) unsynced_ = false;
+  return f;
+}
+
+Result<void> TxnIndex::reserve(size_t count) {
+  exists_ = true;
+  auto f = file();
+  if (!f) return std::unexpected(f.error());
+  unsynced_ = true;
+  return (*f)->write(size_, ByteView(ByteBuffer(count * kEntrySize)));
+}
+
+Result<void> TxnIndex::give_back() {
+  auto f = file();
+  if (!f) return std::unexpected(f.error());
+  return (*f)->truncate(size_);
+}
+
 Result<void> TxnIndex::add(const AbortedEntry& entry) {
   exists_ = true;
   auto f = file();
@@ -35,6 +60,7 @@ Result<void> TxnIndex::add(const AbortedEntry& entry) {
   store_be<int64_t>(&b[10], entry.first.value);
   store_be<int64_t>(&b[18], entry.last.value);
   store_be<int64_t>(&b[26], entry.last_stable.value);
+  unsynced_ = true;
   if (auto r = (*f)->write(size_, ByteView(b)); !r) return r;
   size_ += kEntrySize;
   return {};
@@ -65,13 +91,16 @@ Result<void> TxnIndex::truncate_to(Offset offset) {
   if (!all && all.error().kind != Errc::kCorrupt) return std::unexpected(all.error());
   uint64_t keep = 0;
   if (all) {
+    Offset before{-1};
     for (const AbortedEntry& e : *all) {
-      if (e.last >= offset) break;
+      if (e.last >= offset || !may_follow(e, before)) break;
+      before = e.last;
       keep += kEntrySize;
     }
   }
   auto f = file();
   if (!f) return std::unexpected(f.error());
+  unsynced_ = true;
   if (auto r = (*f)->truncate(keep); !r) return r;
   size_ = keep;
   return {};

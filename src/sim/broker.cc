@@ -107,6 +107,20 @@ bool Broker::fill_disk() {
   return false;
 }
 
+void Broker::interrupt(const std::vector<std::string>& topics) {
+  Rng& rng = sim_.rng();
+  if (rng.one_in(6)) {
+    stop_cleanly();
+  } else if (rng.one_in(5)) {
+    fail_io(rng.one_in(2) ? topics[rng.below(topics.size())] : "");
+  } else if (rng.one_in(8)) {
+    if (!fill_disk()) return gone_();
+  } else {
+    cut();
+  }
+  start_with_interruptions();
+}
+
 void Broker::after_cut(bool power) {
   if (power) world_.history.power_lost();
   gone_();

@@ -88,6 +88,9 @@ class Broker {
   void fail_io(std::string where);
   /// The disk is full for a while. True if the node has ended over it and must be started again.
   bool fill_disk();
+  /// One of these by chance, and a start where it takes one. Half of the failing disks fail at
+  /// one of `topics` only. `gone` is called in any case: coordinators may begin anew.
+  void interrupt(const std::vector<std::string>& topics);
   /// As when a process dies: no destructor runs. The memory is lost.
   void abandon() { (void)node_.release(); }
 

@@ -159,7 +159,8 @@ void ClassicMember::take_join(const wire::JoinGroupResponse& answer, GroupHistor
 
 io::Task<void> ClassicMember::join() {
   if (!knows_coordinator_) {
-    knows_coordinator_ = co_await find_coordinator();
+    knows_coordinator_ =
+        co_await find_coordinator(world.clients, coordinator, CoordinatorOf::kGroup, plan.group);
     if (!knows_coordinator_) co_return;
   }
   if (eager()) {
@@ -293,7 +294,9 @@ io::Task<void> ClassicMember::work() {
   const Millis pause(plan.session_ms / 4);
   MonoNs due = loop.clock().now() + pause;
   while (!done() && joined_) {
-    if (!knows_coordinator_) knows_coordinator_ = co_await find_coordinator();
+    if (!knows_coordinator_)
+      knows_coordinator_ =
+          co_await find_coordinator(world.clients, coordinator, CoordinatorOf::kGroup, plan.group);
     co_await read_positions();
     co_await poll();
     if (rng().one_in(4)) co_await commit(positions, epoch);

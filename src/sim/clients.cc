@@ -10,6 +10,7 @@
 #include "wire/gen/delete_records.h"
 #include "wire/gen/delete_topics.h"
 #include "wire/gen/fetch.h"
+#include "wire/gen/find_coordinator.h"
 #include "wire/gen/init_producer_id.h"
 #include "wire/gen/list_offsets.h"
 #include "wire/gen/metadata.h"
@@ -19,11 +20,39 @@
 namespace odradek::sim {
 using wire::ErrorCode;
 
+const KnownTopic* ClientWorld::topic(const Uuid& id) const {
+  const auto found = std::ranges::find(topics, id, &KnownTopic::id);
+  return found == topics.end() ? nullptr : &*found;
+}
+
+const Uuid& ClientWorld::topic_id(const std::string& name) const {
+  return std::ranges::find(topics, name, &KnownTopic::name)->id;
+}
+
 bool may_retry(ClientWorld& world, const char* what, int16_t code) {
   const auto error = static_cast<ErrorCode>(code);
   if (wire::retriable(error) || world.trouble) return true;
   world.history.fail(fmt::format("{} was answered {}", what, wire::name(error)));
   return false;
+}
+
+io::Task<bool> find_coordinator(ClientWorld& world, WireClient& client, CoordinatorOf of,
+                                std::string key) {
+  Arena arena;
+  wire::FindCoordinatorRequest request;
+  const auto version =
+      static_cast<int16_t>(world.sim.rng().between(of == CoordinatorOf::kGroup ? 0 : 1, 6));
+  request.key = key;
+  if (version >= 1) request.key_type = static_cast<int8_t>(of);
+  if (version >= 4) request.coordinator_keys.add(arena) = key;
+  auto reply = co_await client.call<wire::FindCoordinatorRequest, wire::FindCoordinatorResponse>(
+      request, version);
+  if (!reply) co_return false;
+  const auto& many = reply->body.coordinators;
+  const int16_t code = version >= 4 ? many[0].error_code : reply->body.error_code;
+  if (code == 0) co_return true;
+  (void)may_retry(world, "FindCoordinator", code);
+  co_return false;
 }
 
 namespace {
@@ -160,9 +189,46 @@ io::Task<void> deliver(Producer& p, const Batch& batch) {
 // ------------------------------------------------------------------------------------------------
 // consuming
 
-/// The values of what was fetched from `from` on; moves the position behind them.
-void take_records(ClientWorld& world, const History::Partition& at, ByteView records,
-                  int64_t& position, const std::function<void(int64_t, std::string)>& each) {
+using FetchedPartition = wire::FetchResponse::PartitionData;
+
+/// Finds the batches of aborted transactions in an answer at read_committed, which names these by
+/// producer and first offset; the markers tell where they end (as in Apache's CompletedFetch).
+class AbortedFilter {
+ public:
+  explicit AbortedFilter(const FetchedPartition& answer) {
+    if (!answer.aborted_transactions) return;
+    for (const auto& t : *answer.aborted_transactions)
+      begins_[t.first_offset].insert(t.producer_id);
+  }
+
+  /// Batch after batch. True: no client may see its records.
+  bool hides(const wire::BatchHeader& batch, wire::Decompressor& decompressor) {
+    while (!begins_.empty() && begins_.begin()->first <= batch.last_offset().value) {
+      aborted_.merge(begins_.begin()->second);
+      begins_.erase(begins_.begin());
+    }
+    if (!batch.is_control())
+      return batch.is_transactional() && aborted_.contains(batch.producer_id().value);
+    wire::RecordIterator it(batch, decompressor);
+    wire::RecordView record;
+    const auto more = it.next(record);
+    // Of a marker that was cleaned away only the header is left.
+    if (more && *more) {
+      const auto type = wire::control_type(record);
+      if (type && *type == wire::ControlType::kAbort) aborted_.erase(batch.producer_id().value);
+    }
+    return true;
+  }
+
+ private:
+  std::map<int64_t, std::set<int64_t>> begins_;  // producers, by first offset
+  std::set<int64_t> aborted_;                    // producers
+};
+
+/// The values of what was fetched from `position` on; moves it behind them.
+void take_records(ClientWorld& world, const History::Partition& at, AbortedFilter aborted,
+                  ByteView records, int64_t& position,
+                  const std::function<void(int64_t, std::string)>& each) {
   wire::Decompressor decompressor;
   wire::BatchIterator batches(records);
   for (;;) {
@@ -177,17 +243,18 @@ void take_records(ClientWorld& world, const History::Partition& at, ByteView rec
       return world.history.fail(fmt::format("{} offset {}: the checksum is wrong", at.text(),
                                             (*batch)->base_offset().value));
     }
+    const bool hidden = aborted.hides(**batch, decompressor);
     wire::RecordIterator it(**batch, decompressor);
     wire::RecordView record;
-    for (;;) {
+    while (!hidden) {
       auto more = it.next(record);
       if (!more) return world.history.fail(fmt::format("{}: {}", at.text(), more.error().message));
       if (!*more) break;
       if (record.offset.value < position) continue;
       std::string_view text = as_text(*record.value);
       each(record.offset.value, std::string(text.substr(0, text.find('|'))));
-      position = record.offset.value + 1;
     }
+    position = std::max(position, (*batch)->next_offset().value);
   }
 }
 
@@ -230,10 +297,12 @@ void follow_all(const ClientWorld& world, Positions& positions) {
 
 io::Task<Fetched> fetch(
     ClientWorld& world, WireClient& client, Positions& positions,
-    const std::function<void(const History::Partition&, int64_t, std::string)>& each) {
+    const std::function<void(const History::Partition&, int64_t, std::string)>& each,
+    Isolation isolation) {
   Rng& rng = world.sim.rng();
   Arena arena;
   wire::FetchRequest request;
+  request.isolation_level = static_cast<int8_t>(isolation);
   request.max_wait_ms = static_cast<int32_t>(rng.between(0, 300));
   request.min_bytes = 1;
   request.max_bytes = rng.one_in(4) ? 10'000 : 10'000'000;
@@ -288,12 +357,13 @@ io::Task<Fetched> fetch(
       }
       world.history.high_watermark(at, p.high_watermark, floors[at]);
       fetched.high_watermarks[at] = p.high_watermark;
+      fetched.last_stable[at] = p.last_stable_offset;
       if (!p.records) continue;
       ByteBuffer bytes;
       for (const Piece& piece : p.records->pieces) {
         bytes.insert(bytes.end(), piece.memory.begin(), piece.memory.end());
       }
-      take_records(world, at, bytes, positions[at],
+      take_records(world, at, AbortedFilter(p), bytes, positions[at],
                    [&](int64_t offset, std::string value) { each(at, offset, std::move(value)); });
       if (positions[at] > p.high_watermark && !world.history.rotten(at)) {
         world.history.fail(fmt::format("{}: offset {} was fetched above the high watermark {}",

@@ -49,6 +49,11 @@ struct ClientWorld {
   bool stopping = false;            // producers and the administrator finish what they do and end
   int running = 0;                  // of those
   uint64_t next_value = 0;
+
+  /// Of the known topics. Null: there is none.
+  const KnownTopic* topic(const Uuid& id) const;
+  /// Of a known topic.
+  const Uuid& topic_id(const std::string& name) const;
 };
 
 // ---- parts that other clients are made of
@@ -56,6 +61,11 @@ struct ClientWorld {
 /// Whether a client may try again; anything else that a node answers here is a failure of the node.
 bool may_retry(ClientWorld& world, const char* what, int16_t code);
 inline constexpr Millis kRetryPause{20};
+
+enum class CoordinatorOf : int8_t { kGroup = 0, kTransaction = 1 };
+/// True once the broker has said that it coordinates the group or the transactional id.
+io::Task<bool> find_coordinator(ClientWorld& world, WireClient& client, CoordinatorOf of,
+                                std::string key);
 
 /// Creates the topic, or finds out that it cannot be known whether it is there; in the first case
 /// it becomes a known topic.
@@ -67,11 +77,15 @@ using Positions = std::map<History::Partition, int64_t>;
 struct Fetched {
   bool ok = false;
   std::map<History::Partition, int64_t> high_watermarks{};
+  std::map<History::Partition, int64_t> last_stable{};
 };
-/// One fetch of the partitions of `positions`, which move.
+/// As in the field isolation_level.
+enum class Isolation : int8_t { kReadUncommitted = 0, kReadCommitted = 1 };
+/// One fetch of the partitions of `positions`, which move, also over what is not for clients.
 io::Task<Fetched> fetch(
     ClientWorld& world, WireClient& client, Positions& positions,
-    const std::function<void(const History::Partition&, int64_t, std::string)>& each);
+    const std::function<void(const History::Partition&, int64_t, std::string)>& each,
+    Isolation isolation = Isolation::kReadUncommitted);
 
 // ---- clients
 

@@ -67,7 +67,8 @@ Request ConsumerMember::request(Arena& arena, int32_t as_epoch) const {
   const std::string* last = nullptr;
   const auto all = owned();
   for (const auto& p : all) {
-    if (last == nullptr || *last != p.topic) mine.add(arena).topic_id = world.topic_id(p.topic);
+    if (last == nullptr || *last != p.topic)
+      mine.add(arena).topic_id = world.clients.topic_id(p.topic);
     last = &p.topic;
     mine.back().partitions.add(arena) = p.index;
   }
@@ -110,7 +111,8 @@ void ConsumerMember::react(ErrorCode error) {
 
 io::Task<void> ConsumerMember::heartbeat() {
   if (!knows_coordinator_) {
-    knows_coordinator_ = co_await find_coordinator();
+    knows_coordinator_ =
+        co_await find_coordinator(world.clients, coordinator, CoordinatorOf::kGroup, plan.group);
     if (!knows_coordinator_) co_return;
   }
   Arena arena;
@@ -147,7 +149,7 @@ io::Task<void> ConsumerMember::take(const Response& answer, GroupHistory::Moment
   if (!answer.assignment) co_return;
   std::set<History::Partition> given;
   for (const auto& topic : answer.assignment->topic_partitions) {
-    const KnownTopic* known = world.topic(topic.topic_id);
+    const KnownTopic* known = world.clients.topic(topic.topic_id);
     if (known == nullptr) co_return world.history.fail("an assignment of an unknown topic");
     for (const int32_t index : topic.partitions) given.insert({known->name, index});
   }

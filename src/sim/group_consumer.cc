@@ -4,22 +4,12 @@
 
 #include <algorithm>
 
-#include "wire/gen/find_coordinator.h"
 #include "wire/gen/offset_commit.h"
 #include "wire/gen/offset_fetch.h"
 
 namespace odradek::sim {
 
 using wire::ErrorCode;
-
-const KnownTopic* GroupWorld::topic(const Uuid& id) const {
-  const auto found = std::ranges::find(clients.topics, id, &KnownTopic::id);
-  return found == clients.topics.end() ? nullptr : &*found;
-}
-
-const Uuid& GroupWorld::topic_id(const std::string& name) const {
-  return std::ranges::find(clients.topics, name, &KnownTopic::name)->id;
-}
 
 namespace {
 
@@ -36,7 +26,7 @@ void add_partitions(Arena& arena, const std::set<History::Partition>& partitions
   }
 }
 
-wire::OffsetFetchRequest offset_fetch_request(const GroupWorld& world, Arena& arena,
+wire::OffsetFetchRequest offset_fetch_request(const ClientWorld& world, Arena& arena,
                                               const OffsetsAsked& asked, int16_t version) {
   wire::OffsetFetchRequest request;
   request.require_stable = version >= 7;
@@ -67,39 +57,36 @@ wire::OffsetFetchRequest offset_fetch_request(const GroupWorld& world, Arena& ar
   return request;
 }
 
-/// The offsets of one topic; false if one of them has an error.
+/// The offsets of one topic; the first error that one of them has.
 template <class Topic>
-bool take_offsets(GroupWorld& world, const std::string& name, const Topic& topic,
-                  std::vector<CommittedOffset>& into) {
+ErrorCode take_offsets(const std::string& name, const Topic& topic,
+                       std::vector<CommittedOffset>& into) {
   for (const auto& p : topic.partitions) {
-    if (p.error_code != 0) {
-      (void)may_retry(world.clients, "OffsetFetch of a partition", p.error_code);
-      return false;
-    }
+    if (p.error_code != 0) return static_cast<ErrorCode>(p.error_code);
     into.push_back(
         {{name, p.partition_index}, p.committed_offset, std::string(p.metadata.value_or(""))});
   }
-  return true;
+  return ErrorCode::kNone;
 }
 
-/// The error that the answer has as a whole; its offsets.
-ErrorCode take_answer(GroupWorld& world, const wire::OffsetFetchResponse& body, int16_t version,
-                      std::vector<CommittedOffset>& into) {
+/// The first error that the answer has; its offsets.
+ErrorCode take_answer(const ClientWorld& world, const wire::OffsetFetchResponse& body,
+                      int16_t version, std::vector<CommittedOffset>& into) {
   const bool many = version >= 8;
   if (many && body.groups.size() != 1) return ErrorCode::kUnknownServerError;
-  const auto error = static_cast<ErrorCode>(many ? body.groups[0].error_code : body.error_code);
-  if (error != ErrorCode::kNone) return error;
-  bool ok = true;
-  for (const auto& topic : body.topics)
-    ok = ok && take_offsets(world, std::string(topic.name), topic, into);
-  if (many) {
-    for (const auto& topic : body.groups[0].topics) {
-      const KnownTopic* known = version >= 10 ? world.topic(topic.topic_id) : nullptr;
-      const std::string name = known != nullptr ? known->name : std::string(topic.name);
-      ok = ok && take_offsets(world, name, topic, into);
+  auto error = static_cast<ErrorCode>(many ? body.groups[0].error_code : body.error_code);
+  if (!many) {
+    for (const auto& topic : body.topics) {
+      if (error == ErrorCode::kNone) error = take_offsets(std::string(topic.name), topic, into);
     }
+    return error;
   }
-  return ok ? ErrorCode::kNone : ErrorCode::kNetworkException;
+  for (const auto& topic : body.groups[0].topics) {
+    const KnownTopic* known = version >= 10 ? world.topic(topic.topic_id) : nullptr;
+    const std::string name = known != nullptr ? known->name : std::string(topic.name);
+    if (error == ErrorCode::kNone) error = take_offsets(name, topic, into);
+  }
+  return error;
 }
 
 /// What says for certain that a commit was not done.
@@ -120,23 +107,34 @@ bool refusal(ErrorCode error) {
 
 }  // namespace
 
+io::Task<std::expected<std::vector<CommittedOffset>, ErrorCode>> ask_offsets(ClientWorld& world,
+                                                                             WireClient& client,
+                                                                             OffsetsAsked asked,
+                                                                             int16_t version) {
+  Arena arena;
+  const wire::OffsetFetchRequest request = offset_fetch_request(world, arena, asked, version);
+  auto reply =
+      co_await client.call<wire::OffsetFetchRequest, wire::OffsetFetchResponse>(request, version);
+  if (!reply) co_return std::unexpected(ErrorCode::kNetworkException);
+  std::vector<CommittedOffset> offsets;
+  const ErrorCode error = take_answer(world, reply->body, version, offsets);
+  if (error != ErrorCode::kNone) co_return std::unexpected(error);
+  co_return offsets;
+}
+
 io::Task<std::optional<std::vector<CommittedOffset>>> read_offsets(GroupWorld& world,
                                                                    WireClient& client,
                                                                    OffsetsAsked asked) {
-  Arena arena;
   const int16_t least = asked.member ? 9 : asked.partitions.empty() ? 2 : 1;
   const auto version = static_cast<int16_t>(world.clients.sim.rng().between(least, 10));
-  const wire::OffsetFetchRequest request = offset_fetch_request(world, arena, asked, version);
   const GroupHistory::Moment sent = world.history.moment();
-  auto reply =
-      co_await client.call<wire::OffsetFetchRequest, wire::OffsetFetchResponse>(request, version);
-  if (!reply) co_return std::nullopt;
-  std::vector<CommittedOffset> offsets;
-  const ErrorCode error = take_answer(world, reply->body, version, offsets);
-  if (error != ErrorCode::kNone) {
-    if (!refusal(error)) (void)may_retry(world.clients, "OffsetFetch", wire::wire_value(error));
+  auto answer = co_await ask_offsets(world.clients, client, asked, version);
+  if (!answer) {
+    if (!refusal(answer.error()))
+      (void)may_retry(world.clients, "OffsetFetch", wire::wire_value(answer.error()));
     co_return std::nullopt;
   }
+  std::vector<CommittedOffset>& offsets = *answer;
   for (const CommittedOffset& o : offsets)
     world.history.read(asked.group, o.at, o.offset, o.metadata, sent);
   // What was asked for and not answered is a loss, too.
@@ -151,23 +149,6 @@ std::set<History::Partition> GroupConsumer::owned() const {
   std::set<History::Partition> all = unread;
   for (const auto& [p, offset] : positions) all.insert(p);
   return all;
-}
-
-io::Task<bool> GroupConsumer::find_coordinator() {
-  Arena arena;
-  wire::FindCoordinatorRequest request;
-  const auto version = static_cast<int16_t>(rng().between(0, 6));
-  request.key = plan.group;
-  if (version >= 4) request.coordinator_keys.add(arena) = plan.group;
-  auto reply =
-      co_await coordinator.call<wire::FindCoordinatorRequest, wire::FindCoordinatorResponse>(
-          request, version);
-  if (!reply) co_return false;
-  const auto& many = reply->body.coordinators;
-  const int16_t code = version >= 4 ? many[0].error_code : reply->body.error_code;
-  if (code == 0) co_return true;
-  (void)may_retry(world.clients, "FindCoordinator", code);
-  co_return false;
 }
 
 io::Task<void> GroupConsumer::read_positions() {
@@ -220,7 +201,7 @@ io::Task<bool> GroupConsumer::commit(Positions these, int32_t as_epoch) {
     ids[p] = commit;
     if (topic == nullptr || topic->name != p.topic) topic = &request.topics.add(arena);
     topic->name = p.topic;
-    topic->topic_id = world.topic_id(p.topic);
+    topic->topic_id = world.clients.topic_id(p.topic);
     auto& partition = topic->partitions.add(arena);
     partition.partition_index = p.index;
     partition.committed_offset = offset;
@@ -234,7 +215,7 @@ io::Task<bool> GroupConsumer::commit(Positions these, int32_t as_epoch) {
   }
   bool ok = true;
   for (const auto& t : reply->body.topics) {
-    const KnownTopic* known = version >= 10 ? world.topic(t.topic_id) : nullptr;
+    const KnownTopic* known = version >= 10 ? world.clients.topic(t.topic_id) : nullptr;
     for (const auto& p : t.partitions) {
       const History::Partition at{known != nullptr ? known->name : std::string(t.name),
                                   p.partition_index};

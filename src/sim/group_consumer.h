@@ -2,6 +2,7 @@
 // the partitions that it was given, fetches from there, and commits, as whoever it is at the time.
 #pragma once
 
+#include <expected>
 #include <functional>
 #include <map>
 #include <optional>
@@ -48,9 +49,6 @@ struct GroupWorld {
   uint64_t fenced = 0;
 
   bool failed() const { return clients.history.failure().has_value(); }
-  /// Null: there is none.
-  const KnownTopic* topic(const Uuid& id) const;
-  const Uuid& topic_id(const std::string& name) const;
 };
 
 /// A committed offset as it was answered.
@@ -59,15 +57,19 @@ struct CommittedOffset {
   int64_t offset = -1;
   std::string metadata{};
 };
-/// Asks for the committed offsets of a group, of some partitions or of all (an empty set), and
-/// checks them. None: there was no answer. `member` and `epoch`: of a member of the consumer
-/// protocol.
+/// What is asked of a group's committed offsets: those of some partitions or of all (an empty set).
+/// `member` and `epoch`: of a member of the consumer protocol.
 struct OffsetsAsked {
   std::string group;
   std::set<History::Partition> partitions{};
   std::optional<std::string> member{};
   int32_t epoch = -1;
 };
+/// Asks for them; from version 7 on only for those that no open transaction may change. Errors: the
+/// group's or the first one of a partition; NETWORK_EXCEPTION: there was no answer.
+io::Task<std::expected<std::vector<CommittedOffset>, wire::ErrorCode>> ask_offsets(
+    ClientWorld& world, WireClient& client, OffsetsAsked asked, int16_t version);
+/// The same for a member or a tool, and checks them. None: there was no answer.
 io::Task<std::optional<std::vector<CommittedOffset>>> read_offsets(GroupWorld& world,
                                                                    WireClient& client,
                                                                    OffsetsAsked asked);
@@ -111,8 +113,6 @@ class GroupConsumer {
               what);
   }
 
-  /// True once the broker has said that it coordinates the group.
-  io::Task<bool> find_coordinator();
   /// Learns the positions of what is `unread`.
   io::Task<void> read_positions();
   /// Fetches once and consumes what comes.

@@ -7,7 +7,7 @@ import collections
 
 # Anomalies that are always wrong. Others are wrong for consumers that assign; rebalances excuse those that subscribe.
 ALWAYS = ('inconsistent-offsets', 'duplicate', 'G1a', 'precommitted-read', 'lost-write', 'unseen', 'int-poll-skip',
-          'int-nonmonotonic-poll', 'int-nonmonotonic-send', 'nonmonotonic-send', 'delivered-twice', 'G1c', 'G1c-process', 'G1c-realtime')
+          'int-nonmonotonic-poll', 'int-nonmonotonic-send', 'nonmonotonic-send', 'delivered-twice', 'passed-over', 'G1c', 'G1c-process', 'G1c-realtime')
 ASSIGNED = ('poll-skip', 'nonmonotonic-poll')
 FORBIDDEN = ALWAYS + ASSIGNED
 
@@ -218,6 +218,23 @@ class History:
             if len(by) > 1:
                 self.add('delivered-twice', f'{key} at {offset} to ' + ' and '.join(map(str, by)))
 
+    def passed_over(self):
+        """A record that no transaction of a group consumed, while one that committed consumed a later one of the key: the
+        group's offset was moved by one that was aborted. Only of groups all of whose members have transactions."""
+        subscribers = {op.process for op in self.ops if op.f == 'subscribe'}
+        by_others = {r.key for op in self.ops if op.f == 'poll' and op.process in subscribers for r in op.reads}
+        consumed, reached = collections.defaultdict(set), collections.defaultdict(int)
+        for op in self.ops:
+            if op.f == 'txn' and op.type != 'fail' and op.process in subscribers:
+                for key, _, value in op.reads:
+                    consumed[key].add(value)
+                    if op.happened:
+                        reached[key] = max(reached[key], self.index[key][value])
+        for key, last in sorted(reached.items()):
+            for value, at in self.index[key].items():
+                if at < last and value not in consumed[key] and key not in by_others:
+                    self.add('passed-over', f'{value} of {key}; later ones were consumed')
+
     # ---- cycles
 
     def cycles(self):
@@ -305,6 +322,7 @@ def check(lines, final=True):
     history.within_operations()
     history.between_operations()
     history.delivered_twice()
+    history.passed_over()
     history.cycles()
     return {name: history.found[name] for name in FORBIDDEN if history.found[name]}
 

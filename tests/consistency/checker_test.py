@@ -196,6 +196,15 @@ def two_transactions_consume_one_record(s):
     s.op('c', 'ok', 'txn', poll(x=[(0, 1)]))
 
 
+@story('passed-over')
+def an_aborted_transaction_moves_its_group(s):
+    s.use('b', 'subscribe', 'x')
+    s.use('c', 'subscribe', 'x')
+    s.op('a', 'ok', 'send', send('x', 0, 1), send('x', 1, 2))
+    s.op('b', 'fail', 'txn', poll(x=[(0, 1)]))
+    s.op('c', 'ok', 'txn', poll(x=[(1, 2)]))
+
+
 @story('int-nonmonotonic-send')
 def an_operation_is_reordered(s):
     s.op('a', 'ok', 'txn', send('x', 1, 1), send('x', 0, 2))

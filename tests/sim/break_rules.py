@@ -10,12 +10,12 @@ import sys
 
 
 def parse(path):
-    """The head's fields, and the two texts."""
+    """The head's fields (without a scenario: `groups`), and the two texts."""
     with open(path) as f:
         text = f.read()
     head, rest = text.split('--- instead of\n', 1)
     old, new = rest.split('--- there is\n', 1)
-    fields = dict(re.findall(r'^(source|file|caught by):? (.*)$', head, re.M))
+    fields = dict(re.findall(r'^(scenario|source|file|caught by):? (.*)$', head, re.M))
     return fields, old, new
 
 

@@ -10,21 +10,38 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import break_rules  # noqa: E402
+import transactions  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def run_groups(program, seeds):
+    """(the first seed in which something is wrong, what it is), or None."""
+    out = subprocess.run([program, '--scenario', 'groups', '--seeds', str(seeds), '--jobs', '1', '--stop'],
+                         capture_output=True, text=True, errors='replace').stdout
+    caught = re.search(r'^seed (\d+): (.*?) \(trace', out, re.M)
+    return caught and caught.groups()
+
+
+def run_transactions(program, seeds):
+    """The same, with the histories judged."""
+    for first in range(1, seeds + 1, transactions.BATCH):
+        wrong, _ = transactions.run(program, first, min(transactions.BATCH, seeds + 1 - first))
+        if wrong:
+            return min(wrong.items())
+    return None
 
 
 def check(build, name, seeds):
     fields = break_rules.parse(os.path.join(HERE, 'broken', name + '.txt'))[0]
     program = os.path.join(build, 'tests/sim', 'odradek_sim_' + name)
-    run = subprocess.run([program, '--scenario', 'groups', '--seeds', str(seeds), '--jobs', '1', '--stop'],
-                         capture_output=True, text=True, errors='replace')
-    caught = re.search(r'^seed (\d+): (.*?) \(trace', run.stdout, re.M)
+    caught = {'groups': run_groups, 'transactions': run_transactions}[fields.get('scenario', 'groups')](program, seeds)
     if not caught:
-        print(f'{name}: NOT caught within {seeds} seeds (exit code {run.returncode})')
+        print(f'{name}: NOT caught within {seeds} seeds')
         return False
-    right = re.search(fields['caught by'], caught[2]) is not None
-    print(f"{name}: {'caught' if right else 'caught by ANOTHER rule'} with seed {caught[1]}: {caught[2]}")
+    seed, what = caught
+    right = re.search(fields['caught by'], what) is not None
+    print(f"{name}: {'caught' if right else 'caught by ANOTHER rule'} with seed {seed}: {what}")
     return right
 
 

@@ -1,6 +1,7 @@
-// odradek_sim [--scenario power-loss|groups] [--seed N] [--seeds M] [--jobs J] [--stop]
-// [--verbose]: runs a scenario of src/sim for M seeds from N on, J at a time; with --stop no more
-// once one has failed.
+// odradek_sim [--scenario power-loss|groups|transactions] [--seed N] [--seeds M] [--jobs J]
+// [--stop] [--verbose] [--histories DIR]: runs a scenario of src/sim for M seeds from N on, J at a
+// time; with --stop no more once one has failed. The histories of transactions go to
+// DIR/SEED.jsonl, for tests/consistency/checker.py: see transactions.py.
 //
 // Prints a line for each failing seed with its reason and the node's last log lines, and at the end
 // `passed, failed`. A failure replays with `--seed` and the seed that was printed.
@@ -14,11 +15,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <string>
 #include <string_view>
 #include <thread>
 
 #include "sim/scenarios/groups.h"
 #include "sim/scenarios/power_loss.h"
+#include "sim/scenarios/transactions.h"
 
 namespace {
 
@@ -28,8 +31,8 @@ using odradek::sim::Interruptions;
 // process.
 constexpr uint64_t kSeedsPerProcess = 25;
 
-enum class Scenario { kPowerLoss, kGroups };
-constexpr std::string_view kNames[] = {"power-loss", "groups"};
+enum class Scenario { kPowerLoss, kGroups, kTransactions };
+constexpr std::string_view kNames[] = {"power-loss", "groups", "transactions"};
 
 struct Arguments {
   Scenario scenario = Scenario::kPowerLoss;
@@ -38,6 +41,7 @@ struct Arguments {
   uint64_t jobs = std::max(1u, std::thread::hardware_concurrency());
   bool stop = false;
   bool verbose = false;
+  std::string histories;  // a directory; empty: none are kept
 };
 
 bool parse(int argc, char** argv, Arguments& arguments) {
@@ -51,6 +55,8 @@ bool parse(int argc, char** argv, Arguments& arguments) {
       const auto at = std::ranges::find(kNames, std::string_view(argv[++i]));
       if (at == std::end(kNames)) return false;
       arguments.scenario = static_cast<Scenario>(at - std::begin(kNames));
+    } else if (i + 1 < argc && name == "--histories") {
+      arguments.histories = argv[++i];
     } else if (i + 1 < argc && (name == "--seed" || name == "--seeds" || name == "--jobs")) {
       const uint64_t value = std::strtoull(argv[++i], nullptr, 10);
       (name == "--seed"    ? arguments.seed
@@ -78,6 +84,13 @@ enum Count {
   kRefusedCommits,
   kReads,
   kConsumed,
+  kProcesses,
+  kOperations,
+  kCommitted,  // transactions
+  kAborted,
+  kUnknown,
+  kWritten,  // values of operations
+  kReadValues,
   kCounts
 };
 
@@ -137,11 +150,45 @@ void run_groups(const Arguments& arguments, uint64_t seed, Totals& totals) {
   judge(arguments, seed, outcome, totals);
 }
 
+void keep(const std::string& path, const std::string& text) {
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  if (file == nullptr || std::fwrite(text.data(), 1, text.size(), file) != text.size() ||
+      std::fclose(file) != 0) {
+    fmt::print(stderr, "{} cannot be written\n", path);
+    std::abort();
+  }
+}
+
+void run_transactions(const Arguments& arguments, uint64_t seed, Totals& totals) {
+  const auto outcome = odradek::sim::run_transactions({.seed = seed, .verbose = arguments.verbose});
+  if (!arguments.histories.empty())
+    keep(fmt::format("{}/{}.jsonl", arguments.histories, seed), outcome.history);
+  totals.counts[kProcesses] += outcome.processes;
+  totals.counts[kCrashes] += outcome.crashes;
+  totals.counts[kFenced] += outcome.fenced;
+  totals.counts[kOperations] += outcome.counts.operations;
+  totals.counts[kCommitted] += outcome.counts.committed;
+  totals.counts[kAborted] += outcome.counts.aborted;
+  totals.counts[kUnknown] += outcome.counts.unknown;
+  totals.counts[kWritten] += outcome.counts.written;
+  totals.counts[kReadValues] += outcome.counts.read;
+  judge(arguments, seed, outcome, totals);
+}
+
 Totals run(const Arguments& arguments, uint64_t first, uint64_t count) {
   Totals totals;
   for (uint64_t seed = first; seed < first + count; seed++) {
-    arguments.scenario == Scenario::kGroups ? run_groups(arguments, seed, totals)
-                                            : run_power_loss(arguments, seed, totals);
+    switch (arguments.scenario) {
+      case Scenario::kPowerLoss:
+        run_power_loss(arguments, seed, totals);
+        break;
+      case Scenario::kGroups:
+        run_groups(arguments, seed, totals);
+        break;
+      case Scenario::kTransactions:
+        run_transactions(arguments, seed, totals);
+        break;
+    }
     if (arguments.stop && totals.failed != 0) break;
   }
   return totals;
@@ -207,6 +254,12 @@ void print(const Arguments& arguments, const Totals& all, double seconds) {
   const auto& n = all.counts;
   if (arguments.scenario == Scenario::kPowerLoss) {
     fmt::print("{} records acknowledged, {} ends over flipped bits, ", n[kAcked], n[kRefused]);
+  } else if (arguments.scenario == Scenario::kTransactions) {
+    fmt::print(
+        "{} operations of {} processes, {} of them crashed and {} fenced; {} transactions "
+        "committed, {} aborted, {} unknown; {} values written, {} read; ",
+        n[kOperations], n[kProcesses], n[kCrashes], n[kFenced], n[kCommitted], n[kAborted],
+        n[kUnknown], n[kWritten], n[kReadValues]);
   } else {
     fmt::print(
         "{} members, {} of them crashed and {} fenced; {} generations; {} commits, {} more "
@@ -227,8 +280,8 @@ int main(int argc, char** argv) {
   Arguments arguments;
   if (!parse(argc, argv, arguments)) {
     fmt::print(stderr,
-               "usage: odradek_sim [--scenario power-loss|groups] [--seed N] [--seeds M] "
-               "[--jobs J] [--stop] [--verbose]\n");
+               "usage: odradek_sim [--scenario power-loss|groups|transactions] [--seed N] "
+               "[--seeds M] [--jobs J] [--stop] [--verbose] [--histories DIR]\n");
     return 2;
   }
   const auto started = std::chrono::steady_clock::now();

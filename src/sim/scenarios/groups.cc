@@ -233,19 +233,7 @@ class Groups {
   void interrupt() {
     Rng& rng = sim_.rng();
     if (rng.one_in(4)) return kill_host();
-    if (rng.one_in(6)) {
-      broker_.stop_cleanly();
-    } else if (rng.one_in(5)) {
-      broker_.fail_io(rng.one_in(2) ? "__consumer_offsets" : "");
-    } else if (rng.one_in(8)) {
-      const bool ended = broker_.fill_disk();
-      // Even if it lives, its coordinators may have begun anew.
-      world_.history.interrupted();
-      if (!ended) return;
-    } else {
-      broker_.cut();
-    }
-    broker_.start_with_interruptions();
+    broker_.interrupt({"__consumer_offsets"});
   }
 
   // ---- the end
