@@ -226,7 +226,13 @@ std::unexpected<Error> Compaction::unreadable(const BatchView& batch, const Erro
 Result<bool> Compaction::map_batch(const BatchView& batch) {
   if (batch.is_control()) {
     if (auto r = transactions_.on_control(batch); !r) return std::unexpected(r.error());
-  } else if (!transactions_.on_records(batch)) {
+  } else if (has_producer(batch)) {
+    const auto last = plan_.producers.find(batch.producer_id());
+    const bool may_be_last = last != plan_.producers.end() && last->second.newer &&
+                             last->second.data < batch.last_offset();
+    if (may_be_last) last->second.data = batch.last_offset();
+  }
+  if (!batch.is_control() && !transactions_.on_records(batch)) {
     RecordWalker records(batch, decompressor_, limits_.key0, limits_.key1);
     CleanRecord record;
     while (true) {
@@ -337,17 +343,20 @@ Result<BatchFilter::Fate> Compaction::fate_of(const BatchView& batch) {
   } else {
     fate.discard = transactions_.on_records(batch);
   }
-  const auto producer =
-      has_producer(batch) ? plan_.producers.find(batch.producer_id()) : plan_.producers.end();
-  if (producer != plan_.producers.end()) {
-    const LastOfProducer& last = producer->second;
-    fate.keep_empty = last.data != kNoOffset
-                          ? batch.last_offset() == last.data
-                          : batch.is_control() && batch.producer_epoch() == last.epoch;
-  }
+  fate.keep_empty = has_producer(batch) && is_last_of_producer(batch);
   // The end of what was cleaned stays to be seen.
   fate.keep_empty |= batch.next_offset() == plan_.first_uncleanable;
   return fate;
+}
+
+/// Whether the producer's state hangs on it.
+bool Compaction::is_last_of_producer(const BatchView& batch) const {
+  const auto producer = plan_.producers.find(batch.producer_id());
+  if (producer == plan_.producers.end()) return false;
+  const LastOfProducer& last = producer->second;
+  if (last.data != kNoOffset) return batch.last_offset() == last.data;
+  // Nothing of it is in the dirty part: its header, if there is one, is the only one.
+  return last.newer || (batch.is_control() && batch.producer_epoch() == last.epoch);
 }
 
 Result<void> Compaction::clean_batch(const BatchView& batch) {

@@ -37,7 +37,11 @@ namespace odradek::log {
 /// The last that a live producer has written: its batch is kept even if its records are not, lest
 /// the sequence is forgotten.
 struct LastOfProducer {
-  Offset data = kNoOffset;  // last offset of its last batch of records; −1: only markers are known
+  /// Last offset of the newest of its batches of records that no power loss can take; −1: there is
+  /// none.
+  Offset data = kNoOffset;
+  /// There are newer ones, which may go: then the last one that is cleaned has to stay.
+  bool newer = false;
   ProducerEpoch epoch{-1};
 };
 
@@ -143,6 +147,7 @@ class Compaction {
   Result<void> clean_step(uint64_t until);
   Result<void> clean_batch(const BatchView& batch);
   Result<BatchFilter::Fate> fate_of(const BatchView& batch);
+  bool is_last_of_producer(const BatchView& batch) const;
   Result<void> flush();
   Result<void> finish_group();
 

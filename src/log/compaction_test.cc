@@ -242,6 +242,38 @@ TEST_F(CompactionTest, HeadersOfLiveProducersStay) {
   add({{"b", "1"}}, {.options = producer(7, 2)});
 }
 
+TEST_F(CompactionTest, AHeaderStaysUntilALaterOneIsDurable) {
+  LogConfig config = compacted();
+  config.delete_retention = Millis(0);
+  for (uint64_t seed = 1; seed <= 30; seed++) {
+    SCOPED_TRACE(seed);
+    disk_.remove_tree("/data/t-0").value();
+    open(config);
+    add({{"a", "1"}}, {.options = producer(7, 0, true)});
+    end_transaction(7, false);
+    add({{"b", "1"}});
+    roll();
+    add({{"b", "2"}});
+    ASSERT_TRUE(log_->sync());
+    const Offset durable = log_->end();
+    // Of a producer the last five batches are known.
+    for (int32_t n = 1; n <= (seed % 2 == 0 ? 2 : 8); n++) {
+      add({{"c", "1"}}, {.options = producer(7, n, true)});
+    }
+    ASSERT_TRUE(clean(*log_, disk_, WallMs(2000)).value());
+    sim::Rng rng(seed);
+    disk_.power_loss(rng);
+    log_.reset();
+    LogOptions options = options_for(disk_, config);
+    options.clean = false;
+    log_ = open_or_die(options);
+    ASSERT_GE(log_->end(), durable);
+    // Whatever it took: the producer goes on behind what is left.
+    const auto next = static_cast<int32_t>(1 + (log_->end() - durable));
+    add({{"c", "1"}}, {.options = producer(7, next, true)});
+  }
+}
+
 TEST_F(CompactionTest, SmallSegmentsAreJoined) {
   LogConfig config = compacted();
   open(config);

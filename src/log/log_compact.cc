@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "base/check.h"
 #include "log/compaction.h"
@@ -68,8 +69,13 @@ CompactionPlan Log::compaction_plan(const Cleanable& range, WallMs now) const {
     plan.segments.push_back({segment->base(), segment->files()});
   }
   for (const ProducerEntry& e : i.producers.entries()) {
-    const Offset last = e.batch_count == 0 ? kNoOffset : e.batches[e.batch_count - 1].last_offset;
-    plan.producers[e.id] = {.data = last, .epoch = e.epoch};
+    LastOfProducer last{.epoch = e.epoch};
+    for (const ProducerBatch& batch : std::span(e.batches).first(e.batch_count)) {
+      const bool durable = batch.last_offset < i.durable_end;
+      if (durable) last.data = batch.last_offset;
+      last.newer |= !durable;
+    }
+    plan.producers[e.id] = last;
   }
   return plan;
 }
