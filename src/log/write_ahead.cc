@@ -33,6 +33,7 @@ constexpr uint64_t kStep = 1 << 20;
 constexpr uint64_t kStepMax = 4 << 20;
 constexpr size_t kBufferMax = 1 << 20;
 constexpr size_t kBufferIdle = 3 << 20;
+constexpr size_t kBufferKept = 1 << 20;  // in use, round after round
 constexpr size_t kReadStep = 1 << 20;
 
 std::string path_of(const std::string& directory, int file) {
@@ -117,39 +118,58 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   auto open = lap_for(size_of(round));
   if (!open) return std::unexpected(open.error());
   Lap& lap = **open;
-  uint64_t at = lap.used / io::kBlock * io::kBlock;
-  buffered_ = 0;
-  buffer_.clear();
-  buffer_.reserve(round_up(io::kBlock + std::min(size_of(round), kBufferMax), io::kBlock));
-  buffer_.assign(last_.begin(), last_.begin() + static_cast<ptrdiff_t>(lap.used - at));
-  for (const io::Appended& each : round) {
-    if (auto r = put(lap, at, each); !r) return std::unexpected(r.error());
+  if (auto r = write_round(lap, round); !r) {
+    next_lap();  // nobody knows what its last block holds
+    return std::unexpected(r.error());
   }
-  const uint64_t end = at + buffer_.size();
-  uint64_t allocated = std::max(lap.allocated, round_up(end, io::kBlock));
-  if (end > lap.allocated) {
+  for (const io::Appended& each : round) hold(lap, each);
+  return lap.number;
+}
+
+Result<void> WriteAheadFile::write_round(Lap& lap, const std::vector<io::Appended>& round) {
+  uint64_t at = lap.used / io::kBlock * io::kBlock;
+  make_room(lap.used - at, std::min(size_of(round), kBufferMax));
+  buffered_ = 0;
+  for (const io::Appended& each : round) {
+    if (auto r = put(lap, at, each); !r) return r;
+  }
+  const uint64_t end = at + (buffer_.size() - block_);
+  uint64_t allocated = lap.allocated;
+  if (end > allocated) {
     // Zeros as far as the next step: the writes that follow change no size, and to sync those is
     // much cheaper.
-    const uint64_t step = std::clamp(lap.allocated / kStep * kStep, kStep, kStepMax);
+    const uint64_t step = std::clamp(allocated / kStep * kStep, kStep, kStepMax);
     allocated = round_up(std::min(round_up(end, step), lap_bytes_), io::kBlock);
-    buffer_.resize(allocated - at);
+    buffer_.resize(block_ + (allocated - at));
   } else {
     buffer_.resize(round_up(buffer_.size(), io::kBlock));
   }
-  const size_t left = end % io::kBlock;  // in its last block
-  std::array<uint8_t, io::kBlock> last;
-  std::copy_n(buffer_.begin() + static_cast<ptrdiff_t>(end - left - at), left, last.begin());
-  if (auto r = put_blocks(lap, at); !r) return std::unexpected(r.error());
-  lap.allocated = allocated;
-  if (auto r = lap.file->sync(); !r) return std::unexpected(r.error());
-  std::copy_n(last.begin(), left, last_.begin());
-  if (buffer_.capacity() > kBufferIdle) Blocks().swap(buffer_);
+  if (auto r = put_blocks(lap, at); !r) return r;
+  if (auto r = lap.file->sync(); !r) return r;
+  block_ = buffer_.size() - (at - end / io::kBlock * io::kBlock);
   counts_.rounds.fetch_add(1, std::memory_order_relaxed);
   counts_.bytes.fetch_add(end - lap.used, std::memory_order_relaxed);
+  lap.allocated = allocated;
   lap.used = end;
   lap.entries += buffered_;
-  for (const io::Appended& each : round) hold(lap, each);
-  return lap.number;
+  return {};
+}
+
+/// Behind what the lap's last block has, `used` bytes of it, for about as many as `bytes`. They
+/// stay where they are in memory until the buffer's end is reached: next to nothing is copied.
+void WriteAheadFile::make_room(size_t used, size_t bytes) {
+  if (used == 0) block_ = 0;
+  if (buffer_.capacity() > kBufferIdle) {
+    Blocks kept(buffer_.begin() + static_cast<ptrdiff_t>(block_),
+                buffer_.begin() + static_cast<ptrdiff_t>(block_ + used));
+    buffer_.swap(kept);
+    block_ = 0;
+  } else if (block_ + used + bytes > kBufferKept) {
+    std::copy_n(buffer_.begin() + static_cast<ptrdiff_t>(block_), used, buffer_.begin());
+    block_ = 0;
+  }
+  buffer_.resize(block_ + used);
+  buffer_.reserve(kBufferKept);
 }
 
 void WriteAheadFile::hold(Lap& lap, const io::Appended& appended) {
@@ -196,16 +216,19 @@ Result<void> WriteAheadFile::put(Lap& lap, uint64_t& at, const io::Appended& app
     }
   }
   store_be<uint32_t>(p + 4, crc32c(ByteView(p + kCrcFrom, kHeader - kCrcFrom + length)));
-  return buffer_.size() > kBufferMax ? put_blocks(lap, at) : Result<void>{};
+  if (buffer_.size() - block_ <= kBufferMax) return {};
+  if (auto r = put_blocks(lap, at); !r) return r;
+  buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<ptrdiff_t>(block_));
+  block_ = 0;
+  return {};
 }
 
-/// Writes the whole blocks that are in the buffer; the rest stays.
+/// Writes the whole blocks from `block_` on.
 Result<void> WriteAheadFile::put_blocks(Lap& lap, uint64_t& at) {
-  const size_t whole = buffer_.size() / io::kBlock * io::kBlock;
-  if (whole == 0) return {};
-  if (auto r = lap.file->write(at, ByteView(buffer_).first(whole)); !r) return r;
+  const size_t whole = (buffer_.size() - block_) / io::kBlock * io::kBlock;
+  if (auto r = lap.file->write(at, ByteView(buffer_).subspan(block_, whole)); !r) return r;
   at += whole;
-  buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<ptrdiff_t>(whole));
+  block_ += whole;
   return {};
 }
 

@@ -81,6 +81,8 @@ class WriteAheadFile : public io::WriteAhead {
   static std::vector<io::FileRange> live(const Lap& lap);
   Result<Lap*> lap_for(uint64_t bytes);
   Result<void> open_file(Lap& lap);
+  Result<void> write_round(Lap& lap, const std::vector<io::Appended>& round);
+  void make_room(size_t used, size_t bytes);
   Result<void> put(Lap& lap, uint64_t& at, const io::Appended& appended);
   Result<void> put_blocks(Lap& lap, uint64_t& at);
 
@@ -93,9 +95,10 @@ class WriteAheadFile : public io::WriteAhead {
   uint64_t number_ = 0;  // of the newest lap
   uint64_t flushed_ = 0;
   std::optional<Error> failed_;  // a lap could not be flushed
-  /// Whole blocks are written: in front of new entries stands what the lap's last block has.
+  /// Whole blocks are written: from `block_` on it has what the open lap's last block has, and then
+  /// new entries.
   Blocks buffer_;
-  std::array<uint8_t, io::kBlock> last_;
+  size_t block_ = 0;
   uint32_t buffered_ = 0;  // entries in the buffer
   WriteAheadCounts counts_;
 };

@@ -78,6 +78,22 @@ TEST_F(WriteAheadTest, WhatWasWrittenIsFoundAfterAPowerLoss) {
   EXPECT_FALSE(found.holds(Uuid{7, 8}, PartitionIndex(0)));
 }
 
+// Rounds of all sizes share their last blocks, in memory and in the file.
+TEST_F(WriteAheadTest, RoundsFollowEachOtherWithinBlocks) {
+  auto ahead = make(8 << 20);
+  sim::Rng rng(1);
+  std::string expected;
+  for (uint64_t at = 0; at < (3u << 20);) {
+    const size_t size = rng.below(rng.one_in(50) ? 200'000 : 5'000) + 1;
+    const char fill = static_cast<char>('a' + rng.below(26));
+    ASSERT_EQ(ahead->write({appended("a", at, size, fill)}).value(), 1u);
+    expected += std::string(size, fill);
+    at += size;
+  }
+  disk().power_loss(rng);
+  EXPECT_EQ(bytes_of(found(), 0), expected);
+}
+
 TEST_F(WriteAheadTest, OfTwoAppendsToOnePlaceTheLaterOneCounts) {
   auto ahead = make();
   ASSERT_TRUE(ahead->write({appended("a", 0, 8, 'a')}));
