@@ -308,15 +308,11 @@ class Groups {
 
   GroupsOutcome outcome() {
     GroupsOutcome out;
-    out.failure = clients_world_.history.failure();
-    if (out.failure) out.log = lines_.kept();
-    out.trace_hash = sim_.trace_hash();
+    out.take(clients_world_.history, lines_, sim_, broker_);
     out.counts = world_.history.counts();
     out.members = world_.members;
     out.crashes = world_.crashes;
     out.fenced = world_.fenced;
-    out.interruptions = broker_.interruptions();
-    out.virtual_ms = sim_.now().value / 1'000'000;
     machine_.kill();
     clients_.kill();
     for (SimIo* host : hosts_) host->kill();

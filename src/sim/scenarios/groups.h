@@ -10,12 +10,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
 
-#include "sim/broker.h"
 #include "sim/group_history.h"
+#include "sim/scenarios/outcome.h"
 
 namespace odradek::sim {
 
@@ -24,18 +21,11 @@ struct GroupsOptions {
   bool verbose = false;  // the node's log lines to standard error, with virtual times
 };
 
-struct GroupsOutcome {
-  /// Nothing: all rules held.
-  std::optional<std::string> failure;
-  /// The node's last log lines, for a failure.
-  std::vector<std::string> log;
-  uint64_t trace_hash = 0;
+struct GroupsOutcome : Outcome {
   GroupHistory::Counts counts;
   uint64_t members = 0;
   uint64_t crashes = 0;  // of members, and of machines with members
   uint64_t fenced = 0;
-  Interruptions interruptions;
-  int64_t virtual_ms = 0;
 };
 
 /// Deterministic: the same seed gives the same outcome.

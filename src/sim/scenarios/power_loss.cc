@@ -189,13 +189,9 @@ class PowerLoss {
   }
 
   ScenarioOutcome outcome() {
-    outcome_.failure = world_.history.failure();
-    if (outcome_.failure) outcome_.log = lines_.kept();
-    outcome_.trace_hash = sim_.trace_hash();
+    outcome_.take(world_.history, lines_, sim_, broker_);
     outcome_.acked = world_.history.acked_count();
     outcome_.observed = world_.history.observed_count();
-    outcome_.interruptions = broker_.interruptions();
-    outcome_.virtual_ms = sim_.now().value / 1'000'000;
     machine_.kill();
     clients_.kill();
     broker_.abandon();

@@ -11,11 +11,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
 
-#include "sim/broker.h"
+#include "sim/scenarios/outcome.h"
 
 namespace odradek::sim {
 
@@ -29,19 +26,12 @@ struct ScenarioOptions {
   bool verbose = false;  // the node's log lines to standard error, with virtual times
 };
 
-struct ScenarioOutcome {
-  /// Nothing: all rules held.
-  std::optional<std::string> failure;
-  /// The node's last log lines, for a failure.
-  std::vector<std::string> log;
-  uint64_t trace_hash = 0;
+struct ScenarioOutcome : Outcome {
   uint64_t acked = 0;
   uint64_t observed = 0;
-  Interruptions interruptions;
   /// Flipped bits have shown themselves as an error (a directory went offline, or the node did not
   /// start); the run has ended there.
   bool refused = false;
-  int64_t virtual_ms = 0;
 };
 
 /// Deterministic: the same seed gives the same outcome.

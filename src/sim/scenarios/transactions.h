@@ -11,11 +11,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "sim/broker.h"
+#include "sim/scenarios/outcome.h"
 #include "sim/txn_history.h"
 
 namespace odradek::sim {
@@ -25,20 +23,14 @@ struct TransactionsOptions {
   bool verbose = false;  // the node's log lines to standard error, with virtual times
 };
 
-struct TransactionsOutcome {
-  /// Nothing: what the scenario itself looks at held.
-  std::optional<std::string> failure;
-  /// The node's last log lines, for a failure.
-  std::vector<std::string> log;
-  uint64_t trace_hash = 0;
+/// Without a failure what the scenario itself looks at held; the history is for the checker.
+struct TransactionsOutcome : Outcome {
   /// JSON lines (tests/consistency).
   std::string history;
   TxnHistory::Counts counts;
   uint64_t processes = 0;
   uint64_t crashes = 0;  // of processes
   uint64_t fenced = 0;
-  Interruptions interruptions;
-  int64_t virtual_ms = 0;
 };
 
 /// Deterministic: the same seed gives the same outcome.
