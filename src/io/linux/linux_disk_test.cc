@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <thread>
 
@@ -57,6 +58,19 @@ TEST_F(LinuxDiskTest, WritesAllPiecesAtAPosition) {
   ASSERT_TRUE(file->truncate(2));
   EXPECT_EQ(*file->size(), 2u);
   EXPECT_TRUE(file->sync());
+}
+
+TEST_F(LinuxDiskTest, WhatIsNoWholeBlockIsWrittenAllTheSame) {
+  LinuxDisk disk;
+  auto file = disk.open(at("f"), OpenMode::kCreateDirect).value();
+  alignas(kBlock) std::array<uint8_t, kBlock> block;
+  block.fill('a');
+  ASSERT_TRUE(file->write(0, block));
+  ASSERT_TRUE(file->write(0, as_bytes(std::string("bcd"))));  // some file systems refuse this
+  ASSERT_TRUE(file->write(kBlock, block));
+  ASSERT_TRUE(file->sync());
+  EXPECT_EQ(*file->size(), 2 * kBlock);
+  EXPECT_EQ(content(*file), "bcd" + std::string(97, 'a'));
 }
 
 TEST_F(LinuxDiskTest, SaysWhatIsWrong) {
