@@ -465,10 +465,10 @@ class Bench:
             say(f'FAILED: {self.problems[-1]}')
 
     def count_syncs(self, broker):
-        """The syncs of a broker while it answers one synced request after the other."""
+        """The syncs of a broker, and its writes by io_uring that are one, while it answers one synced request after the other."""
         self.rawperf('produce', broker, 'syncs', '--create', 1, '--conf', ALWAYS, '-n', 1, '-B', 1, '-a', 'all')
         out = os.path.join(broker.directory, 'strace')
-        strace = subprocess.Popen(['strace', '-f', '-c', '-qq', '-e', 'trace=fsync,fdatasync,syncfs', '-o', out,
+        strace = subprocess.Popen(['strace', '-f', '-c', '-qq', '-e', 'trace=fsync,fdatasync,syncfs,io_uring_enter', '-o', out,
                                    '-p', str(broker.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             end = time.time() + 30
@@ -481,7 +481,7 @@ class Bench:
             strace.send_signal(signal.SIGINT)
             strace.communicate(timeout=30)
         with open(out, encoding='utf-8') as f:
-            calls = re.findall(r'^ *[\d.]+ +[\d.]+ +\d+ +(\d+) .*\b(?:fsync|fdatasync|syncfs)$', f.read(), re.MULTILINE)
+            calls = re.findall(r'^ *[\d.]+ +[\d.]+ +\d+ +(\d+) .*\b(?:fsync|fdatasync|syncfs|io_uring_enter)$', f.read(), re.MULTILINE)
         self.table.add(DURABLE, broker.kind, sum(map(int, calls)) / got['requests'], '')
 
 

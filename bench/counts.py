@@ -10,13 +10,17 @@ A row is a steady load: one client that sends requests encoded before, one at a 
 broker sleeps, so that no count depends on what happens to arrive together. It runs twice: with the allocations, copies, context switches and bytes on disk counted
 (counts_preload.cc, which the release binary is started with), and under strace. What is counted over many requests is
 divided by their number. In the rows whose answer waits for the disk, the order of the calls is checked as well: no answer
-is sent before the file that was written for it, or the copy in a write-ahead file, has been synced, and there is one sync for each.
+is sent before the file that was written for it, or the copy in a write-ahead file, has been synced, and there is one sync for each;
+where the device counts its flushes, there is one of those for each as well. With io_uring (the limits are of that) the write of the
+copy is its sync. Where the system has none, only the order and the number of the syncs are compared in the rows that would use it.
 
 counts.json holds what a request cost when it was last written; HEADROOM is what a count may vary without a change of the
 code. Worse fails; clearly better prints a hint: write the file anew, so that it stays so. The canaries show that the step
 can fail: the preloaded library does one thing more each time the broker reads from a socket.
 """
 import argparse
+import ctypes
+import functools
 import json
 import mmap
 import os
@@ -45,6 +49,7 @@ PATIENCE_S = 60.0
 IDLE_S = 5
 NEVER = 9223372036854775807
 KiB, MiB = 1024, 1 << 20
+IO_URING_SETUP = 425     # the number of the system call, on every processor
 
 # What a count may vary by although the code is the same: timers of the loop fall into one run and not into the next. One
 # thing more for each request is 1.
@@ -124,6 +129,13 @@ class Node:
     def bytes_on_disk(self, load):
         folder = self.folder(load.topic, load.partition)
         return sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+
+    def flushes(self):
+        """How often the device below has written what its cache held; None: it does not say, or has no cache."""
+        device = os.stat(self.broker.logs).st_dev
+        with open('/proc/diskstats', encoding='utf-8') as f:
+            fields = next((words for words in map(str.split, f) if words[:2] == [str(os.major(device)), str(os.minor(device))]), [])
+        return int(fields[18]) if len(fields) > 18 and fields[18] != '0' else None
 
     def tasks(self):
         return os.listdir(f'/proc/{self.broker.pid}/task')
@@ -232,7 +244,10 @@ class Trace:
 
 
 def count_calls(trace, units):
+    trace = list(trace)
     counts = Counter(call for _, call, begins, _, _ in trace if begins)
+    # A wait that is woken only to have io_uring's end of the work done is by chance.
+    counts['epoll_wait'] -= sum(call == 'epoll_wait' and ends and ' EINTR ' in line for _, call, _, ends, line in trace)
     return {call: n / units for call, n in sorted(counts.items())}
 
 
@@ -240,11 +255,12 @@ def check_syncs(trace, folder, ports):
     """(syncs for each answer, breaches), of requests that come one after the other. A breach is an answer sent while a segment of
     `folder` that was written is durable neither by a sync of its own nor by one of a write-ahead file, which counts for what its
     thread had read of the segments, or, if it read none, for the request that had come before it was written; or an answer whose
-    bytes are in no segment yet."""
+    bytes are in no segment yet. A write by io_uring is one with its sync: it is over when its thread has next been woken."""
     dirty, written_since, syncing = set(), {}, {}
     copied, ahead = {}, {}          # by thread: segments read since its last sync, the write-ahead file written then
     carrying = set()                # threads that have written to a write-ahead file, since the request, what they did not read
     promised = in_segment = False   # of the request: a write-ahead file has been synced; a segment was written
+    in_ring = {}                    # by thread: what the write that is under way there holds of segments; None: what it was given
     syncs = answers = breaches = 0
     for thread, call, begins, ends, line in trace:
         if call in ('fdatasync', 'fsync', 'syncfs'):
@@ -261,6 +277,13 @@ def check_syncs(trace, folder, ports):
                 covered, carried = syncing.pop(thread)
                 dirty -= covered - written_since.pop(thread)
                 promised |= carried and thread in carrying
+        elif call == 'io_uring_enter' and begins:
+            in_ring[thread] = copied.pop(thread, None)
+            syncs += 1
+        elif call == 'epoll_wait' and ends and thread in in_ring and not line.endswith(' = 0'):
+            held = in_ring.pop(thread)
+            promised |= held is None
+            dirty -= held or set()
         elif call.startswith('pwrite') and begins:
             path = FILE.match(line)[1]
             if path.startswith(folder) and path.endswith('.log'):
@@ -268,7 +291,7 @@ def check_syncs(trace, folder, ports):
                 dirty.add(path)
                 for since in written_since.values():
                     since.add(path)
-                for segments in copied.values():
+                for segments in (*copied.values(), *filter(None, in_ring.values())):
                     segments.discard(path)
             elif '/odradek.wal-' in path and thread in copied:
                 ahead[thread] = path
@@ -460,6 +483,7 @@ class QuietSession:
         self.link.close()
 
 
+BY_THREAD_ROW = 'produce, one 100 B record, acks=all, synced, without io_uring'
 ROWS = {
     'produce, one 100 B record, acks=1': lambda node: Produce(node, 0, 1, flush_messages=NEVER),
     'produce, 16 KiB batch, acks=1': lambda node: Produce(node, 16 * KiB, 1, flush_messages=NEVER),
@@ -470,9 +494,10 @@ ROWS = {
     'fetch 1 MB, cold': ColdRead,
     'fetch session of 100 partitions, nothing new': QuietSession,
 }
-# On a second node, with two loops and the clock's own work.
+# On a second node, with two loops and the clock's own work, and without io_uring.
 ELSEWHERE_ROWS = {
     'produce 100 B, acks=1, from another loop': lambda node: ProduceElsewhere(node, 0, 1),
+    BY_THREAD_ROW: lambda node: ProduceSynced(node, 0, -1),
 }
 IDLE_ROW = 'idle, 256 partitions'
 ALL_ROWS = [*ROWS, IDLE_ROW, *ELSEWHERE_ROWS]
@@ -489,7 +514,7 @@ def count_plain(node, load):
         return (node.page.get(Page.ALLOCATIONS), node.page.get(Page.COPIED), node.switches(),
                 node.bytes_on_disk(load) if load.records else 0)
 
-    before = now()
+    flushed, before = node.flushes(), now()
     for _ in range(COUNTED):
         load.one()
         node.settle()
@@ -498,6 +523,8 @@ def count_plain(node, load):
     out = {'allocations': allocations, 'copied bytes': copied, 'context switches': switches}
     if load.records:
         out['bytes on disk'] = disk
+    if load.synced and flushed is not None:
+        out['device flushes'] = (node.flushes() - flushed) / COUNTED
     return out
 
 
@@ -550,6 +577,14 @@ def measure_idle(node):
 
 # ---- comparing
 
+@functools.cache
+def io_uring_there():
+    fd = ctypes.CDLL(None, use_errno=True).syscall(IO_URING_SETUP, 1, ctypes.create_string_buffer(120))
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
 def total(calls):
     return sum(n for call, n in calls.items() if call not in BY_CHANCE)
 
@@ -557,6 +592,9 @@ def total(calls):
 def compare(counts, known):
     """(what is worse, what is clearly better), as lines."""
     worse, better = [], []
+    if 'io_uring_enter' in known['calls'] and not io_uring_there():
+        counts = {name: value for name, value in counts.items() if name in ('syncs', 'breaches', 'device flushes')}
+        known, counts['calls'] = {'calls': {}}, {}
     unsure = {f'calls: {call}' for call in BY_CHANCE}
 
     def look(what, now, limit, headroom):
@@ -576,6 +614,8 @@ def compare(counts, known):
         look(f'calls: {call}', calls.get(call, 0), limits.get(call, 0), varies)
     if counts.get('breaches'):
         worse.append(f'{counts["breaches"]} answers were sent before the sync')
+    if counts.get('device flushes', 1) < 1:     # others on the machine only make it more
+        worse.append(f'{counts["device flushes"]:.2f} flushes of the device for an answer')
     if 'syncs' in counts and abs(counts['syncs'] - 1) > 0.01:
         worse.append(f'{counts["syncs"]:.2f} syncs for an answer')
     return worse, better
@@ -634,7 +674,7 @@ def run_canaries(suite, node, known):
     load.close()
     load = ROWS[SYNCED_ROW](node)
     _, lines = count_traced(node, load)
-    lines = [line for line in lines if line[1] != 'fdatasync']
+    lines = [line for line in lines if line[1] not in ('fdatasync', 'io_uring_enter')]
     syncs, breaches = check_syncs(lines, node.folder(load.topic), load.ports)
     suite.check('canary: an answer without its sync is noticed', [] if syncs == 0 and breaches == TRACED else ['it is not'])
     load.close()
@@ -671,7 +711,7 @@ def start_nodes(port):
     """One loop, so that everything meets there; and two, with 256 partitions that nobody uses."""
     # Checkpoints come by the clock: not while requests are counted.
     never = dict.fromkeys(('replica.high.watermark.checkpoint.interval.ms', 'log.flush.offset.checkpoint.interval.ms'), '3600000')
-    nodes = [Node(port, {'odradek.loops': '1', **never}), Node(port + 2, {'odradek.loops': '2'})]
+    nodes = [Node(port, {'odradek.loops': '1', **never}), Node(port + 2, {'odradek.loops': '2', 'odradek.io.uring.enable': 'false'})]
     nodes[1].topic(partitions=256)
     return nodes
 

@@ -4,7 +4,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # What a build needs, and what the tests need on top (Debian 12 package names).
 build_packages="clang-19 lld-19 cmake ninja-build ccache pkg-config python3
   libboost1.81-dev libboost-json1.81-dev libisal-dev zlib1g-dev libzstd-dev liblz4-dev libsnappy-dev libssl-dev
-  libcli11-dev librdkafka-dev libspdlog-dev libfmt-dev libxxhash-dev libre2-dev"
+  libcli11-dev librdkafka-dev libspdlog-dev libfmt-dev libxxhash-dev libre2-dev liburing-dev"
 test_packages="libclang-rt-19-dev clang-format-19 libgtest-dev libgmock-dev strace"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }

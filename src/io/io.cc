@@ -15,6 +15,10 @@ Uuid Random::uuid() {
   }
 }
 
+void Io::write_all(std::span<FileWrite> writes) {
+  for (FileWrite& each : writes) each.result = each.file->write(each.position, each.bytes);
+}
+
 // Sanitizers shall see every frame's life and death.
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 void* allocate_frame(std::size_t size) { return ::operator new(size); }

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +78,14 @@ class File : public ByteSource, public std::enable_shared_from_this<File> {
   /// fdatasync: blocks until what was written before the call is on the device. At start, stop and
   /// on roll only; while serving, use a SyncQueue.
   virtual Result<void> sync() = 0;
+};
+
+/// One of many writes (Io::write_all).
+struct FileWrite {
+  File* file;
+  uint64_t position;
+  ByteView bytes;
+  Result<void> result{};
 };
 
 enum class OpenMode {
@@ -189,10 +199,17 @@ struct FileRange {
   uint64_t to = 0;
 };
 
+/// A write of whole blocks that changes no file's size.
+struct AheadWrite {
+  std::shared_ptr<File> file;
+  uint64_t position = 0;
+  ByteView bytes;  // valid until it is over
+};
+
 /// The write-ahead files of one log directory: they take copies of small appends to many files, so
 /// that one sync makes all of them durable. In laps: a lap is over when it is large, and its bytes
 /// are then made durable where they belong while the next lap is written. Implemented by `log`,
-/// used by the directory's SyncQueue on its thread.
+/// used by the directory's SyncQueue, by one thread at a time.
 class WriteAhead {
  public:
   virtual ~WriteAhead() = default;
@@ -201,6 +218,12 @@ class WriteAhead {
   virtual bool takes(const std::vector<Appended>& round) = 0;
   /// Copies and syncs. Returns the lap; kNoSpace: nothing was promised, sync the files.
   virtual Result<uint64_t> write(const std::vector<Appended>& round) = 0;
+  /// What `write` would do, if that is one AheadWrite: to be written, made durable, and told to
+  /// `wrote` before anything else is called. None: call `write`.
+  virtual std::optional<AheadWrite> prepare(const std::vector<Appended>& round) = 0;
+  /// Returns as `write`.
+  virtual Result<uint64_t> wrote(const std::vector<Appended>& round,
+                                 const Result<void>& result) = 0;
   virtual void next_lap() = 0;
   /// The files of a lap that is over, to be synced on another thread; none: no such lap, or that
   /// is under way. Then comes `flushed`.
@@ -216,10 +239,10 @@ class WriteAhead {
   virtual Result<void> forget() = 0;
 };
 
-/// The sync thread of one log directory. Jobs run in rounds, one after another; a round makes what
-/// its jobs name durable (one by one, with everything else on their file system if that is
-/// cheaper, or by way of the write-ahead file) and then posts `done` with the first error to
-/// `reply_to`. Call from any loop.
+/// What makes things durable in one log directory. Jobs run in rounds, one after another; a round
+/// makes what its jobs name durable (one by one, with everything else on their file system if that
+/// is cheaper, or by way of the write-ahead file) and then posts `done` with the first error to
+/// `reply_to`. Call from that loop's thread.
 class SyncQueue {
  public:
   virtual ~SyncQueue() = default;
@@ -364,6 +387,9 @@ class Io {
   /// A sync thread for one log directory; make it before anything is written there.
   virtual std::unique_ptr<SyncQueue> make_sync_queue(
       const std::string& directory, std::shared_ptr<WriteAhead> ahead = nullptr) = 0;
+  /// Carries out all of them, each of another file, and fills in what became of them. Where many
+  /// take long and a core is idle, a file thread helps.
+  virtual void write_all(std::span<FileWrite> writes);
   /// Runs `work` on a file thread (deleting large files, recovery, cold reads), then posts `done`
   /// to `reply_to`.
   virtual void background(Callback work, Loop& reply_to, Callback done) = 0;

@@ -46,21 +46,37 @@ Result<Synced> SyncRound::finish(const Result<void>& synced) {
   if (forget_) {
     if (auto r = ahead_->forget(); !r) return std::unexpected(r.error());
   }
-  const Result<uint64_t> lap = copy_ ? write_ahead() : Result<uint64_t>(0);
-  if (!lap) return std::unexpected(lap.error());
-  return Synced{.lap = *lap, .flushed = ahead_->flushed_lap(), .refused = refused_};
+  return settle(copy_ ? write_ahead() : 0);
 }
 
-/// The lap; 0 if there was no space for it and the files were synced instead.
+std::optional<AheadWrite> SyncRound::direct() {
+  if (!copy_ || forget_ || !files_.empty() || !begun_) return std::nullopt;
+  return ahead_->prepare(appended_);
+}
+
+Result<Synced> SyncRound::wrote(const Result<void>& result) {
+  return settle(ahead_->wrote(appended_, result));
+}
+
 Result<uint64_t> SyncRound::write_ahead() {
-  Result<uint64_t> lap = ahead_->write(appended_);
-  if (lap || lap.error().kind != Errc::kNoSpace) return lap;
-  for (const Appended& each : appended_) {
-    refused_ |= each.unwritten;
-    if (each.unwritten) continue;
-    if (auto r = each.file->sync(); !r) return std::unexpected(r.error());
+  const auto write = ahead_->prepare(appended_);
+  if (!write) return ahead_->write(appended_);
+  auto result = write->file->write(write->position, write->bytes);
+  if (result) result = write->file->sync();
+  return ahead_->wrote(appended_, result);
+}
+
+/// With the lap, or 0 if the bytes are in none. For one that had no space the files are synced.
+Result<Synced> SyncRound::settle(Result<uint64_t> lap) {
+  if (!lap && lap.error().kind != Errc::kNoSpace) return std::unexpected(lap.error());
+  if (!lap) {
+    for (const Appended& each : appended_) {
+      refused_ |= each.unwritten;
+      if (each.unwritten) continue;
+      if (auto r = each.file->sync(); !r) return std::unexpected(r.error());
+    }
   }
-  return 0;
+  return Synced{.lap = lap.value_or(0), .flushed = ahead_->flushed_lap(), .refused = refused_};
 }
 
 }  // namespace odradek::io

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -22,12 +23,17 @@ class SyncRound {
   void begin();
   /// Files to be synced by themselves; some may stand there twice.
   const std::vector<std::shared_ptr<File>>& files() const { return files_; }
+  /// The one write that does all of it, if it is one: whoever carries it out calls `wrote` then, in
+  /// place of all that follows.
+  std::optional<AheadWrite> direct();
+  Result<Synced> wrote(const Result<void>& result);
   /// After those have been synced: the files come first, since what a lap holds of a segment counts
   /// until one that follows it is there. The result is that of the round.
   Result<Synced> finish(const Result<void>& synced);
 
  private:
   Result<uint64_t> write_ahead();
+  Result<Synced> settle(Result<uint64_t> lap);
 
   WriteAhead* const ahead_;
   std::vector<std::shared_ptr<File>> files_;

@@ -197,12 +197,19 @@ Result<void> Log::Impl::write_marked(ByteView batches, WriteWhen when) {
   return done;
 }
 
-Result<void> Log::Impl::write_out() {
-  if (!unwritten) return {};
+Result<std::optional<io::FileWrite>> Log::Impl::to_write_out() {
+  if (!unwritten) return std::nullopt;
   auto file = active().file();
   if (!file) return std::unexpected(file.error());
   const ByteView bytes = ByteView(kept).subspan(unwritten->from - kept_from);
-  if (auto r = (*file)->write(unwritten->from, bytes); !r) return r;
+  return io::FileWrite{file->get(), unwritten->from, bytes};
+}
+
+Result<void> Log::Impl::write_out() {
+  const auto write = to_write_out();
+  if (!write) return std::unexpected(write.error());
+  if (!*write) return {};
+  if (auto r = (*write)->file->write((*write)->position, (*write)->bytes); !r) return r;
   unwritten.reset();
   return {};
 }
@@ -371,10 +378,17 @@ void Log::synced(const SyncTicket& ticket, const io::Synced& where) {
   flushed(where.flushed);
 }
 
-Result<void> Log::write_out() {
+Result<std::optional<io::FileWrite>> Log::unwritten() const { return impl_->to_write_out(); }
+
+void Log::wrote_out() {
   Impl& i = *impl_;
-  if (auto r = i.write_out(); !r) return r;
+  i.unwritten.reset();
   if (i.kept.capacity() > kKeptIdle) ByteBuffer().swap(i.kept);
+}
+
+Result<void> Log::write_out() {
+  if (auto r = impl_->write_out(); !r) return r;
+  wrote_out();
   return {};
 }
 

@@ -283,6 +283,10 @@ class Log {
   /// True if something was written that no ticket has taken yet.
   bool unsynced() const;
   SyncTicket take_unsynced();
+  /// What is to be written later, and where: whoever does it then calls `wrote_out`. The bytes are
+  /// valid until something is appended.
+  Result<std::optional<io::FileWrite>> unwritten() const;
+  void wrote_out();
   /// Writes what was to be written later; to be called soon after `take_unsynced`. On an error it
   /// is still to be written.
   Result<void> write_out();

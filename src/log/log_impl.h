@@ -98,6 +98,7 @@ struct Log::Impl {
   Result<void> write(ByteView batches, WriteWhen when);
   /// The same, with room in the txnindex for what is aborted by it: all or nothing.
   Result<void> write_marked(ByteView batches, WriteWhen when);
+  Result<std::optional<io::FileWrite>> to_write_out();
   Result<void> write_out();
   bool keeps(uint64_t position, size_t bytes) const;
   Result<void> write_epochs();

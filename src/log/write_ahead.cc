@@ -126,14 +126,39 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   return lap.number;
 }
 
-Result<void> WriteAheadFile::write_round(Lap& lap, const std::vector<io::Appended>& round) {
-  uint64_t at = lap.used / io::kBlock * io::kBlock;
-  make_room(lap.used - at, std::min(size_of(round), kBufferMax));
-  buffered_ = 0;
-  for (const io::Appended& each : round) {
-    if (auto r = put(lap, at, each); !r) return r;
+std::optional<io::AheadWrite> WriteAheadFile::prepare(const std::vector<io::Appended>& round) {
+  Lap& lap = laps_[open_];
+  const uint64_t bytes = size_of(round);
+  if (failed_ || lap.state != State::kOpen || !fits(lap, bytes) || !lap.file ||
+      bytes + io::kBlock > kBufferMax || round_up(lap.used + bytes, io::kBlock) > lap.allocated) {
+    return std::nullopt;
   }
-  const uint64_t end = at + (buffer_.size() - block_);
+  uint64_t at = 0;
+  const auto end = fill(lap, round, at);
+  if (!end) return std::nullopt;  // `write` tells
+  end_ = *end;
+  buffer_.resize(round_up(buffer_.size(), io::kBlock));
+  return io::AheadWrite{lap.file, at, ByteView(buffer_).subspan(block_)};
+}
+
+Result<uint64_t> WriteAheadFile::wrote(const std::vector<io::Appended>& round,
+                                       const Result<void>& result) {
+  if (!result) {
+    next_lap();  // nobody knows what its last block holds
+    return std::unexpected(result.error());
+  }
+  Lap& lap = laps_[open_];
+  block_ += end_ / io::kBlock * io::kBlock - lap.used / io::kBlock * io::kBlock;
+  count(lap, end_);
+  for (const io::Appended& each : round) hold(lap, each);
+  return lap.number;
+}
+
+Result<void> WriteAheadFile::write_round(Lap& lap, const std::vector<io::Appended>& round) {
+  uint64_t at = 0;
+  const auto filled = fill(lap, round, at);
+  if (!filled) return std::unexpected(filled.error());
+  const uint64_t end = *filled;
   uint64_t allocated = lap.allocated;
   if (end > allocated) {
     // Zeros as far as the next step: the writes that follow change no size, and to sync those is
@@ -147,12 +172,30 @@ Result<void> WriteAheadFile::write_round(Lap& lap, const std::vector<io::Appende
   if (auto r = put_blocks(lap, at); !r) return r;
   if (auto r = lap.file->sync(); !r) return r;
   block_ = buffer_.size() - (at - end / io::kBlock * io::kBlock);
+  lap.allocated = allocated;
+  count(lap, end);
+  return {};
+}
+
+/// The round's entries behind what the lap's last block has; `at` is then where in the file the
+/// block at `block_` belongs. Returns where the entries end.
+Result<uint64_t> WriteAheadFile::fill(Lap& lap, const std::vector<io::Appended>& round,
+                                      uint64_t& at) {
+  at = lap.used / io::kBlock * io::kBlock;
+  make_room(lap.used - at, std::min(size_of(round), kBufferMax));
+  buffered_ = 0;
+  for (const io::Appended& each : round) {
+    if (auto r = put(lap, at, each); !r) return std::unexpected(r.error());
+  }
+  return at + (buffer_.size() - block_);
+}
+
+/// A round has been made durable.
+void WriteAheadFile::count(Lap& lap, uint64_t end) {
   counts_.rounds.fetch_add(1, std::memory_order_relaxed);
   counts_.bytes.fetch_add(end - lap.used, std::memory_order_relaxed);
-  lap.allocated = allocated;
   lap.used = end;
   lap.entries += buffered_;
-  return {};
 }
 
 /// Behind what the lap's last block has, `used` bytes of it, for about as many as `bytes`. They

@@ -3,7 +3,7 @@
 // loss makes them matter: after a kill the page cache still holds the segments. Apache Kafka leaves
 // such files alone, and a clean stop removes them (docs/formats/write-ahead.md).
 //
-//   WriteAheadFile  writes them, on the sync thread
+//   WriteAheadFile  writes them, for the directory's sync queue
 //   Ahead           what they hold at start, for Log::open
 #pragma once
 
@@ -44,6 +44,9 @@ class WriteAheadFile : public io::WriteAhead {
   Result<void> begin() override;
   bool takes(const std::vector<io::Appended>& round) override;
   Result<uint64_t> write(const std::vector<io::Appended>& round) override;
+  std::optional<io::AheadWrite> prepare(const std::vector<io::Appended>& round) override;
+  Result<uint64_t> wrote(const std::vector<io::Appended>& round,
+                         const Result<void>& result) override;
   void next_lap() override;
   std::vector<io::FileRange> over() override;
   void flushed(const Result<void>& result) override;
@@ -82,6 +85,8 @@ class WriteAheadFile : public io::WriteAhead {
   Result<Lap*> lap_for(uint64_t bytes);
   Result<void> open_file(Lap& lap);
   Result<void> write_round(Lap& lap, const std::vector<io::Appended>& round);
+  Result<uint64_t> fill(Lap& lap, const std::vector<io::Appended>& round, uint64_t& at);
+  void count(Lap& lap, uint64_t end);
   void make_room(size_t used, size_t bytes);
   Result<void> put(Lap& lap, uint64_t& at, const io::Appended& appended);
   Result<void> put_blocks(Lap& lap, uint64_t& at);
@@ -100,6 +105,7 @@ class WriteAheadFile : public io::WriteAhead {
   Blocks buffer_;
   size_t block_ = 0;
   uint32_t buffered_ = 0;  // entries in the buffer
+  uint64_t end_ = 0;       // of the prepared write's entries, in the file
   WriteAheadCounts counts_;
 };
 

@@ -66,6 +66,7 @@ class LogDirs {
   /// Of the volume it lies on.
   Result<io::Disk::Space> space(size_t index) const { return disk_.space(path(index)); }
   io::SyncQueue& sync_queue(size_t index) const { return *slots_[index]->sync; }
+  void write_all(std::span<io::FileWrite> writes) const { io_.write_all(writes); }
   /// Everything that was found at start is durable: write-ahead files of an earlier run go, and new
   /// ones may be used.
   void begin_ahead();

@@ -292,9 +292,15 @@ ErrorCode Partition::disk_failed(const Error& error) {
   return ErrorCode::kKafkaStorageError;
 }
 
-void Partition::write_out() {
-  const Result<void> written = log_->write_out();
-  if (written) return;
+std::optional<io::FileWrite> Partition::unwritten() {
+  const auto write = log_->unwritten();
+  if (write) return *write;
+  wrote_out(std::unexpected(write.error()));
+  return std::nullopt;
+}
+
+void Partition::wrote_out(const Result<void>& written) {
+  if (written) return log_->wrote_out();
   const Result<void> cut = log_->take_back_unwritten();
   disk_failed(cut ? written.error() : Error{Errc::kIo, cut.error().message});
   while (!tickets_.empty() && tickets_.back()->end > log_->end()) {

@@ -184,8 +184,10 @@ class Partition {
   void advance_high_watermark();
   /// A sync has reached the device and the log knows.
   void synced();
-  /// What the log was to write later; if that fails, it is taken back and its waiters hear of it.
-  void write_out();
+  /// What the log was to write later. None: nothing, or it could not even be tried.
+  std::optional<io::FileWrite> unwritten();
+  /// It has been written; or it has not: then it is taken back and its waiters hear of it.
+  void wrote_out(const Result<void>& result);
   /// Takes the directory offline, unless the disk is only full; KAFKA_STORAGE_ERROR.
   wire::ErrorCode disk_failed(const Error& error);
   log::Log& mutable_log() { return *log_; }

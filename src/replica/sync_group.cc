@@ -59,20 +59,35 @@ void SyncGroup::submit(size_t index) {
 }
 
 void SyncGroup::write_out(Dir& dir) {
-  for (Taken& taken : dir.syncing) {
-    if (taken.ticket.appended && taken.partition != nullptr) taken.partition->write_out();
-  }
+  write_out(dir.syncing);
   dir.written->store(dir.jobs);
   dir.written->notify_one();
 }
 
+void SyncGroup::write_out(const std::vector<Taken>& taken) {
+  writes_.clear();
+  written_of_.clear();
+  for (size_t i = 0; i < taken.size(); i++) {
+    if (!taken[i].ticket.appended || taken[i].partition == nullptr) continue;
+    const auto write = taken[i].partition->unwritten();
+    if (!write) continue;
+    writes_.push_back(*write);
+    written_of_.push_back(i);
+  }
+  dirs_.write_all(writes_);
+  for (size_t i = 0; i < writes_.size(); i++) {
+    Partition* partition = taken[written_of_[i]].partition;
+    if (partition != nullptr) partition->wrote_out(writes_[i].result);
+  }
+}
+
 /// What was unwritten when its round came: by now it is in the files, which are to be synced.
 void SyncGroup::sync_refused(std::vector<Taken>& done) {
+  write_out(done);
   for (Taken& taken : done) {
     if (!taken.ticket.appended || !taken.ticket.appended->unwritten) continue;
     Partition* partition = std::exchange(taken.partition, nullptr);
     if (partition == nullptr || partition->offline()) continue;
-    partition->write_out();
     partition->log_->refused(taken.ticket);
     mark(*partition);
   }

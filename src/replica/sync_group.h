@@ -57,6 +57,7 @@ class SyncGroup {
 
   void submit(size_t index);
   void write_out(Dir& dir);
+  void write_out(const std::vector<Taken>& taken);
   void sync_refused(std::vector<Taken>& done);
   void completed(size_t index, const Result<io::Synced>& result);
   bool idle() const;
@@ -64,6 +65,8 @@ class SyncGroup {
   io::Loop& loop_;
   LogDirs& dirs_;
   std::vector<Dir> by_dir_;
+  std::vector<io::FileWrite> writes_;  // and of which of `taken` they are
+  std::vector<size_t> written_of_;
   io::Callback on_idle_;
 };
 

@@ -94,6 +94,7 @@ class Run {
         io_({.loops = loop_count(*config_),
              .max_open_files = static_cast<size_t>(config_->int32(kOdradekLogMaxOpenFiles)),
              .file_threads = file_threads(*config_),
+             .io_uring = config_->boolean(kOdradekIoUringEnable),
              .send_buffer = config_->int32(kSocketSendBufferBytes),
              .receive_buffer = config_->int32(kSocketReceiveBufferBytes)}),
         node_(io_,

@@ -36,10 +36,14 @@ int open_descriptor(const std::string& path, OpenMode mode, int extra_flags) {
   return fd < 0 && errno == EINVAL ? open(0) : fd;
 }
 
+bool is_direct(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_DIRECT) != 0;
+}
+
 /// True if it was past the page cache that writes went, which they no longer do.
 bool no_longer_direct(int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  return flags >= 0 && (flags & O_DIRECT) != 0 && ::fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+  return is_direct(fd) && ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_DIRECT) == 0;
 }
 
 }  // namespace
@@ -103,6 +107,7 @@ int DescriptorTable::take(LinuxFile& file, int fd, const struct stat& st) {
     file.inode_ = st.st_ino;
   }
   file.fd_ = fd;
+  if (file.mode_ == OpenMode::kCreateDirect) file.direct_ = is_direct(fd);
   file.place_ = open_.insert(open_.end(), &file);
   open_count_.store(open_.size(), std::memory_order_relaxed);
   if (!first) reopened_.fetch_add(1, std::memory_order_relaxed);
@@ -265,7 +270,10 @@ Result<void> LinuxFile::write(uint64_t position, std::span<const ByteView> piece
                         : ::pwritev(use.fd(), parts.data(), count, at);
     });
     // A file system may want larger blocks than ours, or write only a part of one.
-    if (n < 0 && errno == EINVAL && no_longer_direct(use.fd())) continue;
+    if (n < 0 && errno == EINVAL && no_longer_direct(use.fd())) {
+      direct_ = false;
+      continue;
+    }
     if (n < 0) return os_error(errno, path_);
     position += static_cast<uint64_t>(n);
     size_t left = static_cast<size_t>(n);

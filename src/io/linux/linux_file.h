@@ -81,6 +81,9 @@ class LinuxFile : public File {
   /// An error is told once, here or there.
   Result<void> write_back(uint64_t from, uint64_t to);
 
+  /// Do writes go past the page cache?
+  bool direct() const { return direct_.load(std::memory_order_relaxed); }
+
   /// The file system it lies on. Any thread: it never changes.
   dev_t device() const { return device_; }
 
@@ -111,6 +114,7 @@ class LinuxFile : public File {
   const OpenMode mode_;
   std::atomic<int> pins_{-1};  // −1: no descriptor; else how many uses are under way
   std::atomic<bool> recent_{true};
+  std::atomic<bool> direct_{false};
   int fd_ = -1;  // valid while pins_ ≥ 0
 
   // guarded by the table's mutex

@@ -21,6 +21,42 @@ size_t prepare_process(size_t max_open_files) {
   return max_open_files;
 }
 
+constexpr uint64_t kPage = 4096;
+/// New pages of the page cache, 3 µs each: below this it is not worth it to wake a thread.
+constexpr uint64_t kPagesShared = 48;
+
+/// Writes that two threads take a few at a time.
+class SharedWrites {
+ public:
+  explicit SharedWrites(std::span<FileWrite> writes) : writes_(writes) {}
+  /// Returns when all are done.
+  void run() {
+    take();
+    for (bool busy = helping_.load(); busy; busy = helping_.load()) helping_.wait(true);
+  }
+  /// May come too late: then nothing is left to take, and the writes themselves are gone.
+  void help() {
+    helping_ = true;
+    take();
+    helping_ = false;
+    helping_.notify_one();
+  }
+
+ private:
+  void take() {
+    for (size_t at = next_.fetch_add(kTaken); at < writes_.size(); at = next_.fetch_add(kTaken)) {
+      for (FileWrite& each : writes_.subspan(at, std::min(kTaken, writes_.size() - at))) {
+        each.result = each.file->write(each.position, each.bytes);
+      }
+    }
+  }
+
+  static constexpr size_t kTaken = 2;
+  const std::span<FileWrite> writes_;
+  std::atomic<size_t> next_{0};
+  std::atomic<bool> helping_{false};
+};
+
 /// Waits for signals for ever; owned by its own handler.
 struct Signals : std::enable_shared_from_this<Signals> {
   Signals(LinuxLoop& l, std::move_only_function<void(int)> c)
@@ -78,7 +114,18 @@ Loop& LinuxIo::loop(int index) { return *loops_.at(static_cast<size_t>(index)); 
 
 std::unique_ptr<SyncQueue> LinuxIo::make_sync_queue(const std::string& directory,
                                                     std::shared_ptr<WriteAhead> ahead) {
-  return std::make_unique<LinuxSyncQueue>(directory, std::move(ahead));
+  return std::make_unique<LinuxSyncQueue>(directory, std::move(ahead), options_.io_uring);
+}
+
+void LinuxIo::write_all(std::span<FileWrite> writes) {
+  uint64_t pages = 0;  // that are new
+  for (const FileWrite& each : writes) {
+    pages += (each.position + each.bytes.size()) / kPage - each.position / kPage;
+  }
+  if (pages < kPagesShared || cores_ < 2) return Io::write_all(writes);
+  auto shared = std::make_shared<SharedWrites>(writes);
+  workers_->submit([shared] { shared->help(); });
+  shared->run();
 }
 
 void LinuxIo::background(Callback work, Loop& reply_to, Callback done) {

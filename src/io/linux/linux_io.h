@@ -26,6 +26,7 @@ struct LinuxOptions {
   int loops = 1;
   size_t max_open_files = 0;  // see LinuxDisk
   int file_threads = 2;       // at most, for Io::background
+  bool io_uring = true;       // where the system allows it
   int listen_backlog = 512;
   // Of accepted connections (SO_SNDBUF, SO_RCVBUF); −1: the system chooses.
   int send_buffer = -1;
@@ -59,6 +60,7 @@ class LinuxIo : public Io {
   Loop& loop(int index) override;
   std::unique_ptr<SyncQueue> make_sync_queue(const std::string& directory,
                                              std::shared_ptr<WriteAhead> ahead) override;
+  void write_all(std::span<FileWrite> writes) override;
   void background(Callback work, Loop& reply_to, Callback done) override;
 
   const LinuxCounters& counters() const { return counters_; }
@@ -71,6 +73,7 @@ class LinuxIo : public Io {
   LinuxDisk disk_;
   std::vector<std::unique_ptr<LinuxLoop>> loops_;
   std::unique_ptr<WorkerPool> workers_;
+  const unsigned cores_ = std::thread::hardware_concurrency();
 };
 
 }  // namespace odradek::io

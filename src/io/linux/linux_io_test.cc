@@ -10,6 +10,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 
 namespace odradek::io {
 namespace {
@@ -487,6 +488,46 @@ TEST(LinuxIo, BackgroundWorkRunsBesideAndAnswers) {
   io.run();
   EXPECT_EQ(done, 6);
   EXPECT_EQ(most, 2);
+}
+
+TEST(LinuxIoTest, ManyWritesAtOnce) {
+  const std::string directory = testing::TempDir() + "odradek-write-all";
+  std::filesystem::create_directories(directory);
+  LinuxIo io({});
+  std::vector<std::shared_ptr<File>> files;
+  for (int n = 0; n < 150; n++) {
+    files.push_back(io.disk().open(directory + "/" + std::to_string(n), OpenMode::kCreate).value());
+  }
+  for (size_t round = 0; round < 50; round++) {
+    std::vector<std::string> texts;
+    for (size_t n = 0; n < files.size(); n++)
+      texts.emplace_back(3000, static_cast<char>('a' + (n + round) % 26));
+    std::vector<FileWrite> writes;
+    // From one to all: those that are many are shared with a file thread.
+    for (size_t n = 0; n < std::min(files.size(), 1 + 5 * round); n++) {
+      writes.push_back(
+          {.file = files[n].get(), .position = 3000 * round, .bytes = as_bytes(texts[n])});
+    }
+    io.write_all(writes);
+    for (size_t n = 0; n < writes.size(); n++) {
+      ASSERT_TRUE(writes[n].result);
+      ByteBuffer there(3000);
+      ASSERT_EQ(files[n]->read(3000 * round, there).value(), 3000U);
+      ASSERT_EQ(as_text(there), texts[n]) << n;
+    }
+  }
+  // Each has its own result.
+  auto read_only = io.disk().open(directory + "/0", OpenMode::kRead).value();
+  std::vector<FileWrite> writes(
+      100, FileWrite{.file = files[1].get(), .position = 0, .bytes = ByteView()});
+  const std::string text(4096, 'x');
+  for (size_t n = 0; n < writes.size(); n++) {
+    writes[n] = {
+        .file = n == 70 ? read_only.get() : files[n].get(), .position = 0, .bytes = as_bytes(text)};
+  }
+  io.write_all(writes);
+  for (size_t n = 0; n < writes.size(); n++) EXPECT_EQ(writes[n].result.has_value(), n != 70) << n;
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

@@ -2,11 +2,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
+#include <functional>
 
+#include "io/linux/linux_file.h"
 #include "io/linux/linux_io.h"
+#include "io/linux/linux_loop.h"
 #include "io/linux/sync_choice.h"
 #include "io/linux/workers.h"
+#include "io/linux/write_ring.h"
 #include "io/sync_round.h"
 
 namespace odradek::io {
@@ -125,6 +130,15 @@ class CountedAhead : public WriteAhead {
     rounds++;
     return lap;
   }
+  std::optional<AheadWrite> prepare(const std::vector<Appended>&) override {
+    if (!direct) return std::nullopt;
+    return AheadWrite{direct, position, block};
+  }
+  Result<uint64_t> wrote(const std::vector<Appended>&, const Result<void>& result) override {
+    if (!result) return std::unexpected(result.error());
+    rounds++;
+    return lap;
+  }
   void next_lap() override { lap++; }
   std::vector<FileRange> over() override {
     if (lap == 1 || flushing) return {};
@@ -145,6 +159,10 @@ class CountedAhead : public WriteAhead {
     return {};
   }
   int begun = 0;
+  /// What `prepare` gives, if there is one: a block of it.
+  std::shared_ptr<File> direct;
+  uint64_t position = 0;
+  alignas(kBlock) std::array<uint8_t, kBlock> block{};
   Result<void> broken;
   std::atomic<int> rounds = 0;
   bool full = false;
@@ -173,7 +191,7 @@ class AheadQueueTest : public SyncQueueTest {
   }
   std::shared_ptr<CountedFile> file_ = std::make_shared<CountedFile>(directory_ + "/f");
   std::shared_ptr<CountedAhead> ahead_ = std::make_shared<CountedAhead>();
-  LinuxSyncQueue queue_{directory_, ahead_};
+  LinuxSyncQueue queue_{directory_, ahead_, false};  // by its thread
 };
 
 TEST_F(AheadQueueTest, AppendedBytesGoAheadOnceItHasBegun) {
@@ -258,6 +276,155 @@ TEST_F(AheadQueueTest, AnErrorThatTheFlushOfALapHasHeardFailsTheRoundsToo) {
     io.stop();
   });
   io.run();
+}
+
+/// One that counts what it hears, with the write-ahead file on a real disk.
+class RingTest : public SyncQueueTest {
+ protected:
+  RingTest() {
+    ahead_->begun = 1;
+    ahead_->block.fill('a');
+    ahead_->direct = file("ahead");
+  }
+  std::shared_ptr<File> file(const std::string& name) {
+    auto file = disk_.open(directory_ + "/" + name, OpenMode::kCreateDirect).value();
+    EXPECT_TRUE(file->write(0, ahead_->block));
+    EXPECT_TRUE(file->write(kBlock, ahead_->block));
+    return file;
+  }
+  void SetUp() override {
+    LinuxIo io({});
+    const bool any = WriteRing::make(dynamic_cast<LinuxLoop&>(io.loop(0)), [](int) {}) != nullptr;
+    const auto* here = dynamic_cast<LinuxFile*>(ahead_->direct.get());
+    if (!any || !here->direct()) GTEST_SKIP() << "no io_uring, or nothing goes past the page cache";
+  }
+  SyncJob job(AheadOrder order = AheadOrder::kNone) {
+    SyncJob job{.files = {}, .appended = {}, .order = order};
+    job.appended.push_back({.file = file_, .from = 0, .to = 1});
+    return job;
+  }
+  /// Submits them, each when the one before has been answered; then the loops stop.
+  void run(std::vector<SyncJob> jobs, size_t at = 0) {
+    if (at == jobs.size()) return io_.stop();
+    SyncJob next = jobs[at];
+    queue_.submit(std::move(next), io_.loop(0),
+                  [this, jobs = std::move(jobs), at](const Result<Synced>& r) {
+                    EXPECT_TRUE(r);
+                    laps_.push_back(r ? r->lap : 0);
+                    rings_.push_back(queue_.ring_writes());
+                    run(jobs, at + 1);
+                  });
+    if (at == 0) io_.run();
+  }
+  std::string content(uint64_t position) {
+    ByteBuffer bytes(3);
+    EXPECT_TRUE(disk_.open(ahead_->direct->path(), OpenMode::kRead).value()->read(position, bytes));
+    return std::string(as_text(bytes));
+  }
+
+  LinuxIo io_{{.loops = 2}};
+  LinuxDisk disk_;
+  std::shared_ptr<CountedFile> file_ = std::make_shared<CountedFile>(directory_ + "/f");
+  std::shared_ptr<CountedAhead> ahead_ = std::make_shared<CountedAhead>();
+  LinuxSyncQueue queue_{directory_, ahead_};
+  std::vector<uint64_t> laps_;   // of the answers
+  std::vector<uint64_t> rings_;  // writes by the loop until then
+};
+
+TEST_F(RingTest, ALoopWritesASmallRoundItself) {
+  ahead_->block.fill('b');
+  ahead_->position = kBlock;
+  // Files to be synced, and orders, are for the thread; then it is the loop's turn again.
+  SyncJob file;
+  file.files.push_back(file_);
+  run({job(), file, job(AheadOrder::kNextLap), job()});
+  EXPECT_EQ(rings_, (std::vector<uint64_t>{1, 1, 1, 2}));
+  EXPECT_EQ(laps_, (std::vector<uint64_t>{1, 0, 2, 2}));
+  EXPECT_EQ(file_->syncs, 1);
+  EXPECT_EQ(content(kBlock), "bbb");
+  EXPECT_EQ(content(0), "aaa");
+}
+
+TEST_F(RingTest, JobsThatComeMeanwhileShareTheNextRound) {
+  int done = 0;
+  const auto answer = [&](const Result<Synced>& r) {
+    EXPECT_TRUE(r);
+    if (++done == 21) io_.stop();
+  };
+  io_.loop(0).post([&] {
+    for (int n = 0; n < 21; n++) queue_.submit(job(), io_.loop(0), answer);
+    EXPECT_EQ(done, 0);
+  });
+  io_.run();
+  EXPECT_EQ(queue_.ring_writes(), 2U);
+}
+
+TEST_F(RingTest, TwoLoopsAndTheThreadTakeTurns) {
+  std::atomic<int> left = 2'000;
+  std::function<void(int)> go = [&](int loop) {
+    SyncJob next = job();
+    if (left % 50 == 0) next.files.push_back(file_);
+    queue_.submit(std::move(next), io_.loop(loop), [&, loop](const Result<Synced>& r) {
+      EXPECT_TRUE(r);
+      const int now = left.fetch_sub(1);
+      if (now == 1) io_.stop();
+      if (now > 6) go(loop);
+    });
+  };
+  for (int loop : {0, 1}) {
+    io_.loop(loop).post([&, loop] {
+      for (int n = 0; n < 3; n++) go(loop);
+    });
+  }
+  io_.run();
+  EXPECT_EQ(left, 0);
+  EXPECT_GT(queue_.ring_writes(), 100U);
+  EXPECT_GT(file_->syncs, 0);
+}
+
+TEST_F(RingTest, WhatCannotBeWrittenFailsTheRound) {
+  ahead_->position = uint64_t{1} << 62;  // larger than a file may be
+  queue_.submit(job(), io_.loop(0), [&](const Result<Synced>& r) {
+    EXPECT_FALSE(r);
+    io_.stop();
+  });
+  io_.run();
+}
+
+TEST_F(RingTest, ABlockThatTheFileSystemDoesNotWantIsWrittenByTheThread) {
+  ahead_->block.fill('b');
+  ahead_->position = 1;
+  run({job(), job()});
+  EXPECT_EQ(rings_, (std::vector<uint64_t>{1, 1}));
+  EXPECT_EQ(ahead_->rounds, 2);
+  EXPECT_EQ(content(0), "abb");
+}
+
+TEST_F(RingTest, ARoundThatIsUnderWayEndsBeforeTheQueue) {
+  int answered = 0;
+  {
+    LinuxSyncQueue queue(directory_, ahead_);
+    for (int n = 0; n < 2; n++) {
+      queue.submit(job(), io_.loop(0), [&](const Result<Synced>& r) {
+        EXPECT_TRUE(r);
+        if (++answered == 2) io_.stop();
+      });
+    }
+  }
+  EXPECT_EQ(ahead_->rounds, 2);
+  io_.run();
+  EXPECT_EQ(answered, 2);
+}
+
+TEST_F(RingTest, WithoutRingsTheThreadDoesIt) {
+  LinuxSyncQueue queue(directory_, ahead_, false);
+  queue.submit(job(), io_.loop(0), [&](const Result<Synced>& r) {
+    EXPECT_TRUE(r);
+    io_.stop();
+  });
+  io_.run();
+  EXPECT_EQ(queue.ring_writes(), 0U);
+  EXPECT_EQ(ahead_->rounds, 1);
 }
 
 TEST_F(AheadQueueTest, BeforeItForgetsTheFilesAreSynced) {

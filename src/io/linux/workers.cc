@@ -12,12 +12,15 @@
 
 #include "io/linux/errors.h"
 #include "io/linux/linux_file.h"
-#include "io/sync_round.h"
+#include "io/linux/linux_loop.h"
+#include "io/linux/write_ring.h"
 
 namespace odradek::io {
 namespace {
 
-constexpr uint64_t kPiece = 256 << 10;  // of a lap that is flushed
+constexpr uint64_t kPiece = 64 << 10;  // of a lap that is flushed
+/// A round of more bytes is for the thread: copying them would hold up a loop.
+constexpr uint64_t kSmall = 128 << 10;
 
 int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -31,17 +34,23 @@ dev_t device_of(const File& file, dev_t own) {
 
 }  // namespace
 
-LinuxSyncQueue::LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead> ahead)
-    : name_(std::move(directory)), ahead_(std::move(ahead)) {
+LinuxSyncQueue::LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead> ahead, bool rings)
+    : name_(std::move(directory)), ahead_(std::move(ahead)), rings_(rings && ahead_ != nullptr) {
   directory_ = ::open(name_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   struct stat st{};
   if (directory_ >= 0 && ::fstat(directory_, &st) == 0) device_ = st.st_dev;
 }
 
 LinuxSyncQueue::~LinuxSyncQueue() {
+  self_.reset();
+  for (auto& [loop, ring] : rings_of_) {
+    if (const auto result = ring->detach()) note(*result);
+  }
   {
     std::scoped_lock lock(mutex_);
     stopping_ = true;
+    // No loop goes on with it.
+    if (owner_ == Owner::kLoop) give_to_thread();
   }
   ready_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -49,47 +58,174 @@ LinuxSyncQueue::~LinuxSyncQueue() {
 }
 
 void LinuxSyncQueue::submit(SyncJob job, Loop& reply_to, Done done) {
-  bool first;
   {
     std::scoped_lock lock(mutex_);
-    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-    first = jobs_.empty();
     jobs_.push_back({std::move(job), &reply_to, std::move(done)});
+    // All jobs are taken at once, so whoever is at it takes this one next.
+    if (owner_ != Owner::kNobody) return;
+    owner_ = Owner::kLoop;
   }
-  // The thread takes all jobs at once, so only the first one needs to wake it.
-  if (first) ready_.notify_one();
+  go_on(static_cast<LinuxLoop&>(reply_to));
 }
+
+/// Are the jobs of the next round something for a loop? With the mutex.
+bool LinuxSyncQueue::small() const {
+  if (!rings_) return false;
+  uint64_t bytes = 0;
+  for (const Job& job : jobs_) {
+    const SyncJob& wanted = job.wanted;
+    if (!wanted.files.empty() || wanted.order != AheadOrder::kNone) return false;
+    for (const Appended& each : wanted.appended) bytes += each.to - each.from;
+  }
+  return bytes > 0 && bytes <= kSmall;
+}
+
+void LinuxSyncQueue::begin_round(std::vector<Job> jobs) {
+  hear_flush({});
+  round_.emplace(std::move(jobs), SyncRound(ahead_.get()));
+  for (Job& job : round_->jobs) {
+    if (job.wanted.written) unwritten_.emplace_back(job.wanted.written, job.wanted.job);
+    round_->work.add(job.wanted);
+  }
+  round_->work.begin();
+}
+
+/// Tells those who wait; `here` is the loop that this runs on.
+void LinuxSyncQueue::answer(std::vector<Job> jobs, const Result<Synced>& result, Loop* here) {
+  std::map<Loop*, std::vector<Done>> answers;
+  for (Job& job : jobs) {
+    if (job.reply_to != here) answers[job.reply_to].push_back(std::move(job.done));
+  }
+  for (auto& [loop, answer] : answers) {
+    loop->post([finished = std::move(answer), result]() mutable {
+      for (Done& done : finished) done(result);
+    });
+  }
+  for (Job& job : jobs) {
+    if (job.reply_to == here) job.done(result);
+  }
+}
+
+// ---- on a loop
+
+/// Begins the next round, or has the thread do it. The loop is the owner, and there are jobs.
+void LinuxSyncQueue::go_on(LinuxLoop& loop) {
+  std::vector<Job> jobs;
+  {
+    std::scoped_lock lock(mutex_);
+    if (!small() || !all_written()) return give_to_thread();
+    jobs.swap(jobs_);
+  }
+  unwritten_.clear();
+  begin_round(std::move(jobs));
+  WriteRing* ring = ring_of(loop);
+  const auto write = ring == nullptr ? std::nullopt : round_->work.direct();
+  if (write && ring->start(*write)) {
+    write_bytes_ = write->bytes.size();
+    ring_writes_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  std::scoped_lock lock(mutex_);
+  give_to_thread();
+}
+
+WriteRing* LinuxSyncQueue::ring_of(LinuxLoop& loop) {
+  auto [at, fresh] = rings_of_.try_emplace(&loop);
+  if (fresh) {
+    at->second = WriteRing::make(loop, [this, &loop](int result) { written(loop, result); });
+    if (!at->second) {
+      rings_of_.erase(at);
+      rings_ = false;
+      return nullptr;
+    }
+  }
+  return at->second.get();
+}
+
+void LinuxSyncQueue::written(LinuxLoop& loop, int result) {
+  note(result);
+  if (!round_->written || !*round_->written) {
+    std::scoped_lock lock(mutex_);
+    return give_to_thread();
+  }
+  const Result<Synced> synced = round_->work.wrote({});
+  std::vector<Job> jobs = std::move(round_->jobs);
+  round_.reset();
+  flush_lap();
+  bool more;
+  {
+    std::scoped_lock lock(mutex_);
+    more = !jobs_.empty();
+    if (!more) owner_ = Owner::kNobody;
+  }
+  // The device first: it works while we answer.
+  if (more) go_on(loop);
+  answer(std::move(jobs), synced, &loop);
+}
+
+/// Not set: the round is to be carried out anew, by the thread. Some file systems want larger
+/// blocks than ours.
+void LinuxSyncQueue::note(int result) {
+  if (result == static_cast<int>(write_bytes_)) {
+    round_->written.emplace();
+  } else if (result >= 0 || result == -EINVAL || result == -EOPNOTSUPP || result == -EAGAIN) {
+    rings_ = false;
+  } else {
+    round_->written = os_error(-result, name_ + ": write-ahead file");
+  }
+}
+
+/// With the mutex.
+void LinuxSyncQueue::give_to_thread() {
+  owner_ = Owner::kThread;
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  ready_.notify_all();
+}
+
+// ---- on the thread
 
 void LinuxSyncQueue::run() {
   ::pthread_setname_np(::pthread_self(), "sync");
   std::unique_lock lock(mutex_);
   for (;;) {
-    ready_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
-    if (jobs_.empty()) return;
-    std::vector<Job> jobs = std::move(jobs_);
-    jobs_.clear();
+    ready_.wait(lock, [&] { return stopping_ || owner_ == Owner::kThread; });
+    if (owner_ != Owner::kThread) return;
+    std::vector<Job> jobs;
+    if (!round_) jobs.swap(jobs_);
     lock.unlock();
-    hear_flush({});
-    await_written();
-    SyncRound round(ahead_.get());
-    for (Job& job : jobs) {
-      if (job.wanted.written) unwritten_.emplace_back(job.wanted.written, job.wanted.job);
-      round.add(job.wanted);
+    if (!round_) {
+      await_written();
+      begin_round(std::move(jobs));
     }
-    round.begin();
-    const Result<void> synced = sync_files(round.files());
-    hear_flush(round.files());
-    const Result<Synced> result = round.finish(synced);
-    std::map<Loop*, std::vector<Done>> answers;
-    for (Job& job : jobs) answers[job.reply_to].push_back(std::move(job.done));
-    for (auto& [loop, answer] : answers) {
-      loop->post([finished = std::move(answer), result]() mutable {
-        for (Done& done : finished) done(result);
-      });
-    }
+    const Result<Synced> result = carry_out();
+    jobs = std::move(round_->jobs);
+    round_.reset();
+    answer(std::move(jobs), result, nullptr);
     if (ahead_ != nullptr) flush_lap();
     lock.lock();
+    if (jobs_.empty()) {
+      owner_ = Owner::kNobody;
+    } else if (!stopping_ && small()) {
+      owner_ = Owner::kLoop;
+      auto* const next = static_cast<LinuxLoop*>(jobs_.front().reply_to);
+      next->post([self = std::weak_ptr(self_), next] {
+        if (const auto queue = self.lock()) (*queue)->go_on(*next);
+      });
+    }
   }
+}
+
+Result<Synced> LinuxSyncQueue::carry_out() {
+  SyncRound& work = round_->work;
+  if (round_->written) return work.wrote(*round_->written);
+  const Result<void> synced = sync_files(work.files());
+  hear_flush(work.files());
+  return work.finish(synced);
+}
+
+bool LinuxSyncQueue::all_written() const {
+  return std::ranges::all_of(unwritten_,
+                             [](const auto& each) { return each.first->load() >= each.second; });
 }
 
 /// A lap must not count as flushed, nor be forgotten, while bytes of it are in no file: those of
