@@ -170,7 +170,8 @@ Result<void> Log::Impl::write(ByteView batches, WriteWhen when) {
     kept_from = position;
     kept.clear();
   }
-  const bool later = when == WriteWhen::kLater && keeps(position, batches.size());
+  const bool keep = when != WriteWhen::kNow && keeps(position, batches.size());
+  const bool later = keep && when == WriteWhen::kLater;
   if (!later) {
     if (auto r = write_out(); !r) return r;
   }
@@ -180,8 +181,8 @@ Result<void> Log::Impl::write(ByteView batches, WriteWhen when) {
     return r;
   }
   if (!tail) data_unsynced = true;
-  if (!later) return {};
-  if (!unwritten) unwritten = Unwritten{position, end};
+  if (!keep) return {};
+  if (later && !unwritten) unwritten = Unwritten{position, end};
   kept.insert(kept.end(), batches.begin(), batches.end());
   return {};
 }
@@ -334,7 +335,11 @@ SyncTicket Log::take_unsynced() {
     ODRADEK_CHECK(file);  // it is open: something was written to it
     const bool carried = !i.kept.empty() && i.keeps(i.active().size(), 0);
     ODRADEK_CHECK(carried || !i.unwritten);
-    if (carried) ticket.carried = i.kept;
+    if (carried && !i.unwritten && i.kept.capacity() > kKeptIdle) {
+      ticket.carried = std::exchange(i.kept, {});
+    } else if (carried) {
+      ticket.carried = i.kept;
+    }
     if (i.data_unsynced) {
       ticket.files.push_back(std::move(*file));
     } else {

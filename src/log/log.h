@@ -85,6 +85,8 @@ enum class AppendOrigin {
 /// When the bytes of an append go to their file.
 enum class WriteWhen : uint8_t {
   kNow,
+  /// At once, with a copy kept for the write-ahead file, if they are few: else they are read again.
+  kNowKept,
   /// With `write_out`, so that the sync need not wait for it, nor each append have a write of its
   /// own. For who answers only after the sync: until then they are in memory alone. Not all
   /// appends take it; others are written at once.

@@ -57,6 +57,15 @@ class LinuxLoop : public Loop, Clock, Timers, Net, Random {
     now_.reset();
     wall_.reset();
   }
+  /// Runs a handler that is a turn by itself, if none is open: nothing else is waited for.
+  template <class F>
+  void turn(F handler) {
+    enter();
+    if (turn_open_) return handler();
+    turn_open_ = true;
+    handler();
+    end_turn();
+  }
   boost::asio::io_context& context() { return context_; }
   LinuxCounters& counters() { return counters_; }
   uint64_t turns() const { return turns_.load(std::memory_order_relaxed); }

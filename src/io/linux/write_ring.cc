@@ -52,8 +52,7 @@ void WriteRing::await() {
   ready_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                     [self = shared_from_this()](const boost::system::error_code& ec) {
                       if (ec) return;
-                      self->loop_.enter();
-                      self->hear();
+                      self->loop_.turn([&self] { self->hear(); });
                     });
 }
 
