@@ -335,11 +335,7 @@ SyncTicket Log::take_unsynced() {
     ODRADEK_CHECK(file);  // it is open: something was written to it
     const bool carried = !i.kept.empty() && i.keeps(i.active().size(), 0);
     ODRADEK_CHECK(carried || !i.unwritten);
-    if (carried && !i.unwritten && i.kept.capacity() > kKeptIdle) {
-      ticket.carried = std::exchange(i.kept, {});
-    } else if (carried) {
-      ticket.carried = i.kept;
-    }
+    if (carried) ticket.carried = i.kept;
     if (i.data_unsynced) {
       ticket.files.push_back(std::move(*file));
     } else {

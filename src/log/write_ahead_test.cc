@@ -289,7 +289,7 @@ TEST_F(AheadLogTest, ALogGetsBackWhatOnlyTheWriteAheadFileHas) {
     for (int n = 0; n < 20; n++) {
       append(*log,
              make_batch({.records = 2, .timestamp = 1000 + n, .fill = static_cast<char>('a' + n)}),
-             0, AppendOrigin::kClient, 1000, rng.one_in(2) ? WriteWhen::kLater : WriteWhen::kNow);
+             0, AppendOrigin::kClient, 1000, static_cast<WriteWhen>(rng.below(3)));
       if (rng.one_in(2)) commit(*log, *ahead);
       if (rng.one_in(8)) {
         ahead->next_lap();

@@ -42,13 +42,13 @@ LinuxSyncQueue::LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead
 }
 
 LinuxSyncQueue::~LinuxSyncQueue() {
-  self_.reset();
   for (auto& [loop, ring] : rings_of_) {
     if (const auto result = ring->detach()) note(*result);
   }
   {
     std::scoped_lock lock(mutex_);
     stopping_ = true;
+    self_.reset();
     // No loop goes on with it.
     if (owner_ == Owner::kLoop) give_to_thread();
   }

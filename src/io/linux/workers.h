@@ -118,6 +118,8 @@ class LinuxSyncQueue : public SyncQueue {
   Owner owner_ = Owner::kNobody;
   std::optional<Result<void>> flushed_;  // what became of the lap that was being flushed
   bool stopping_ = false;
+  /// What is posted to a loop does nothing once this is gone.
+  std::shared_ptr<LinuxSyncQueue*> self_ = std::make_shared<LinuxSyncQueue*>(this);
 
   // The owner's.
   SyncChoice choice_;
@@ -130,8 +132,6 @@ class LinuxSyncQueue : public SyncQueue {
   bool flushing_whole_ = false;  // with everything else on the file system
 
   std::atomic<bool> awaited_{false};  // a round waits for the flush of a lap
-  /// What is posted to a loop does nothing once this is gone.
-  std::shared_ptr<LinuxSyncQueue*> self_ = std::make_shared<LinuxSyncQueue*>(this);
   std::thread thread_;
   /// Behind the loops and the rounds where there are fewer cores than threads that want one: it has
   /// as long as the next lap lasts. Last: it uses the others.
