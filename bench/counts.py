@@ -483,7 +483,6 @@ class QuietSession:
         self.link.close()
 
 
-BY_THREAD_ROW = 'produce, one 100 B record, acks=all, synced, without io_uring'
 ROWS = {
     'produce, one 100 B record, acks=1': lambda node: Produce(node, 0, 1, flush_messages=NEVER),
     'produce, 16 KiB batch, acks=1': lambda node: Produce(node, 16 * KiB, 1, flush_messages=NEVER),
@@ -497,7 +496,7 @@ ROWS = {
 # On a second node, with two loops and the clock's own work, and without io_uring.
 ELSEWHERE_ROWS = {
     'produce 100 B, acks=1, from another loop': lambda node: ProduceElsewhere(node, 0, 1),
-    BY_THREAD_ROW: lambda node: ProduceSynced(node, 0, -1),
+    'produce, one 100 B record, acks=all, synced, without io_uring': lambda node: ProduceSynced(node, 0, -1),
 }
 IDLE_ROW = 'idle, 256 partitions'
 ALL_ROWS = [*ROWS, IDLE_ROW, *ELSEWHERE_ROWS]

@@ -80,7 +80,7 @@ class File : public ByteSource, public std::enable_shared_from_this<File> {
   virtual Result<void> sync() = 0;
 };
 
-/// One of many writes (Io::write_all).
+/// One of many writes (Io::write_all). The file and the bytes are the caller's.
 struct FileWrite {
   File* file;
   uint64_t position;
@@ -241,8 +241,8 @@ class WriteAhead {
 
 /// What makes things durable in one log directory. Jobs run in rounds, one after another; a round
 /// makes what its jobs name durable (one by one, with everything else on their file system if that
-/// is cheaper, or by way of the write-ahead file) and then posts `done` with the first error to
-/// `reply_to`. Call from that loop's thread.
+/// is cheaper, or by way of the write-ahead file) and then calls `done` with the first error on
+/// `reply_to`, in a later turn. Call from that loop's thread.
 class SyncQueue {
  public:
   virtual ~SyncQueue() = default;
@@ -384,11 +384,11 @@ class Io {
   virtual Disk& disk() = 0;
   virtual int loop_count() const = 0;
   virtual Loop& loop(int index) = 0;
-  /// A sync thread for one log directory; make it before anything is written there.
+  /// For one log directory; make it before anything is written there.
   virtual std::unique_ptr<SyncQueue> make_sync_queue(
       const std::string& directory, std::shared_ptr<WriteAhead> ahead = nullptr) = 0;
-  /// Carries out all of them, each of another file, and fills in what became of them. Where many
-  /// take long and a core is idle, a file thread helps.
+  /// Carries out all of them, each of another file, and fills in what became of them. A file thread
+  /// may help with those that take long; all are over when this returns.
   virtual void write_all(std::span<FileWrite> writes);
   /// Runs `work` on a file thread (deleting large files, recovery, cold reads), then posts `done`
   /// to `reply_to`.

@@ -387,12 +387,6 @@ void Log::wrote_out() {
   if (i.kept.capacity() > kKeptIdle) ByteBuffer().swap(i.kept);
 }
 
-Result<void> Log::write_out() {
-  if (auto r = impl_->write_out(); !r) return r;
-  wrote_out();
-  return {};
-}
-
 void Log::refused(const SyncTicket& ticket) {
   if (ticket.generation == impl_->generation) impl_->data_unsynced = true;
 }

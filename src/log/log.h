@@ -87,9 +87,9 @@ enum class WriteWhen : uint8_t {
   kNow,
   /// At once, with a copy kept for the write-ahead file, if they are few: else they are read again.
   kNowKept,
-  /// With `write_out`, so that the sync need not wait for it, nor each append have a write of its
-  /// own. For who answers only after the sync: until then they are in memory alone. Not all
-  /// appends take it; others are written at once.
+  /// By `unwritten` and `wrote_out`, so that the sync need not wait for it, nor each append have a
+  /// write of its own. For who answers only after the sync: until then they are in memory alone.
+  /// Not all appends take it; others are written at once.
   kLater,
 };
 
@@ -285,13 +285,11 @@ class Log {
   /// True if something was written that no ticket has taken yet.
   bool unsynced() const;
   SyncTicket take_unsynced();
-  /// What is to be written later, and where: whoever does it then calls `wrote_out`. The bytes are
-  /// valid until something is appended.
+  /// What was to be written later, and where; to be done soon after `take_unsynced`, and told to
+  /// `wrote_out`, or else it is still to be written. The bytes are valid until something is
+  /// appended.
   Result<std::optional<io::FileWrite>> unwritten() const;
   void wrote_out();
-  /// Writes what was to be written later; to be called soon after `take_unsynced`. On an error it
-  /// is still to be written.
-  Result<void> write_out();
   /// Removes what could not be written out: the end moves back, and the next ticket says `cut`.
   Result<void> take_back_unwritten();
   /// The ticket's appended bytes were unwritten, and a write-ahead file did not take them: their

@@ -117,13 +117,7 @@ Result<uint64_t> WriteAheadFile::write(const std::vector<io::Appended>& round) {
   if (failed_) return std::unexpected(*failed_);
   auto open = lap_for(size_of(round));
   if (!open) return std::unexpected(open.error());
-  Lap& lap = **open;
-  if (auto r = write_round(lap, round); !r) {
-    next_lap();  // nobody knows what its last block holds
-    return std::unexpected(r.error());
-  }
-  for (const io::Appended& each : round) hold(lap, each);
-  return lap.number;
+  return ended(**open, round, write_round(**open, round));
 }
 
 std::optional<io::AheadWrite> WriteAheadFile::prepare(const std::vector<io::Appended>& round) {
@@ -134,68 +128,64 @@ std::optional<io::AheadWrite> WriteAheadFile::prepare(const std::vector<io::Appe
     return std::nullopt;
   }
   uint64_t at = 0;
-  const auto end = fill(lap, round, at);
-  if (!end) return std::nullopt;  // `write` tells
-  end_ = *end;
+  if (!fill(lap, round, at)) return std::nullopt;  // `write` tells
   buffer_.resize(round_up(buffer_.size(), io::kBlock));
   return io::AheadWrite{lap.file, at, ByteView(buffer_).subspan(block_)};
 }
 
 Result<uint64_t> WriteAheadFile::wrote(const std::vector<io::Appended>& round,
                                        const Result<void>& result) {
-  if (!result) {
-    next_lap();  // nobody knows what its last block holds
-    return std::unexpected(result.error());
-  }
   Lap& lap = laps_[open_];
   block_ += end_ / io::kBlock * io::kBlock - lap.used / io::kBlock * io::kBlock;
-  count(lap, end_);
-  for (const io::Appended& each : round) hold(lap, each);
-  return lap.number;
+  return ended(lap, round, result);
 }
 
 Result<void> WriteAheadFile::write_round(Lap& lap, const std::vector<io::Appended>& round) {
   uint64_t at = 0;
-  const auto filled = fill(lap, round, at);
-  if (!filled) return std::unexpected(filled.error());
-  const uint64_t end = *filled;
+  if (auto r = fill(lap, round, at); !r) return r;
   uint64_t allocated = lap.allocated;
-  if (end > allocated) {
+  if (end_ > allocated) {
     // Zeros as far as the next step: the writes that follow change no size, and to sync those is
     // much cheaper.
     const uint64_t step = std::clamp(allocated / kStep * kStep, kStep, kStepMax);
-    allocated = round_up(std::min(round_up(end, step), lap_bytes_), io::kBlock);
+    allocated = round_up(std::min(round_up(end_, step), lap_bytes_), io::kBlock);
     buffer_.resize(block_ + (allocated - at));
   } else {
     buffer_.resize(round_up(buffer_.size(), io::kBlock));
   }
   if (auto r = put_blocks(lap, at); !r) return r;
   if (auto r = lap.file->sync(); !r) return r;
-  block_ = buffer_.size() - (at - end / io::kBlock * io::kBlock);
+  block_ = buffer_.size() - (at - end_ / io::kBlock * io::kBlock);
   lap.allocated = allocated;
-  count(lap, end);
   return {};
 }
 
 /// The round's entries behind what the lap's last block has; `at` is then where in the file the
-/// block at `block_` belongs. Returns where the entries end.
-Result<uint64_t> WriteAheadFile::fill(Lap& lap, const std::vector<io::Appended>& round,
-                                      uint64_t& at) {
+/// block at `block_` belongs.
+Result<void> WriteAheadFile::fill(Lap& lap, const std::vector<io::Appended>& round, uint64_t& at) {
   at = lap.used / io::kBlock * io::kBlock;
   make_room(lap.used - at, std::min(size_of(round), kBufferMax));
   buffered_ = 0;
   for (const io::Appended& each : round) {
-    if (auto r = put(lap, at, each); !r) return std::unexpected(r.error());
+    if (auto r = put(lap, at, each); !r) return r;
   }
-  return at + (buffer_.size() - block_);
+  end_ = at + (buffer_.size() - block_);
+  return {};
 }
 
-/// A round has been made durable.
-void WriteAheadFile::count(Lap& lap, uint64_t end) {
+/// The round is durable, or nobody knows what the lap's last block holds. Returns the lap.
+Result<uint64_t> WriteAheadFile::ended(Lap& lap, const std::vector<io::Appended>& round,
+                                       const Result<void>& result) {
+  if (!result) {
+    next_lap();
+    return std::unexpected(result.error());
+  }
   counts_.rounds.fetch_add(1, std::memory_order_relaxed);
-  counts_.bytes.fetch_add(end - lap.used, std::memory_order_relaxed);
-  lap.used = end;
+  counts_.bytes.fetch_add(end_ - lap.used, std::memory_order_relaxed);
+  lap.used = end_;
   lap.entries += buffered_;
+  for (const io::Appended& each : round) hold(lap, each);
+  return lap.number;
 }
 
 /// Behind what the lap's last block has, `used` bytes of it, for about as many as `bytes`. They

@@ -85,8 +85,9 @@ class WriteAheadFile : public io::WriteAhead {
   Result<Lap*> lap_for(uint64_t bytes);
   Result<void> open_file(Lap& lap);
   Result<void> write_round(Lap& lap, const std::vector<io::Appended>& round);
-  Result<uint64_t> fill(Lap& lap, const std::vector<io::Appended>& round, uint64_t& at);
-  void count(Lap& lap, uint64_t end);
+  Result<void> fill(Lap& lap, const std::vector<io::Appended>& round, uint64_t& at);
+  Result<uint64_t> ended(Lap& lap, const std::vector<io::Appended>& round,
+                         const Result<void>& result);
   void make_room(size_t used, size_t bytes);
   Result<void> put(Lap& lap, uint64_t& at, const io::Appended& appended);
   Result<void> put_blocks(Lap& lap, uint64_t& at);
@@ -105,7 +106,7 @@ class WriteAheadFile : public io::WriteAhead {
   Blocks buffer_;
   size_t block_ = 0;
   uint32_t buffered_ = 0;  // entries in the buffer
-  uint64_t end_ = 0;       // of the prepared write's entries, in the file
+  uint64_t end_ = 0;       // of the round's entries, in the file
   WriteAheadCounts counts_;
 };
 

@@ -135,12 +135,12 @@ ProduceOutcome Partition::produce(MutableBytes records, const ProduceOptions& op
     if (rewritten.size() > bytes_max) return refused(ErrorCode::kMessageTooLarge);
     batch = rewritten;
   }
-  const bool later = options.acks == -1 && copied_ahead();
+  const bool later = options.acks == -1 && writes_ahead();
   return append(batch, log::AppendOrigin::kClient, options.now, options.rules,
                 later ? log::WriteWhen::kLater : log::WriteWhen::kNow);
 }
 
-bool Partition::copied_ahead() const { return settings().synced() && shard_.writes_ahead(dir_); }
+bool Partition::writes_ahead() const { return settings().synced() && shard_.writes_ahead(dir_); }
 
 ErrorCode Partition::check_append() const {
   if (const ErrorCode error = check_leader(); error != ErrorCode::kNone) return error;
@@ -155,7 +155,7 @@ ProduceOutcome Partition::append_own(MutableBytes batch, WallMs now,
   if (!shard_.dirs().has_room(dir_, batch.size()))
     return {.error = ErrorCode::kKafkaStorageError, .message = shard_.dirs().full_message(dir_)};
   return append(batch, log::AppendOrigin::kCoordinator, now, rules,
-                copied_ahead() ? log::WriteWhen::kNowKept : log::WriteWhen::kNow);
+                writes_ahead() ? log::WriteWhen::kNowKept : log::WriteWhen::kNow);
 }
 
 log::Verification Partition::begin_verification(ProducerId id, ProducerEpoch epoch,

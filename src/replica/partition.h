@@ -145,8 +145,6 @@ class Partition {
   ProduceOutcome produce(MutableBytes records, const ProduceOptions& options);
   /// Why a coordinator of this node could not append now: kNone, or as `produce` with acks=all.
   wire::ErrorCode check_append() const;
-  /// Appends go into the directory's write-ahead file, as far as is known.
-  bool copied_ahead() const;
   /// Appends a batch that a coordinator of this node has made.
   ProduceOutcome append_own(MutableBytes batch, WallMs now,
                             const log::TransactionRules& rules = {});
@@ -219,6 +217,8 @@ class Partition {
   }
   void remove(FetchWatch& watch) { watches_.remove(watch); }
   void wake_watches();
+  /// Do appends go into the directory's write-ahead file, as far as is known?
+  bool writes_ahead() const;
   ProduceOutcome append(MutableBytes batch, log::AppendOrigin origin, WallMs now,
                         const log::TransactionRules& rules,
                         log::WriteWhen when = log::WriteWhen::kNow);

@@ -65,20 +65,21 @@ void SyncGroup::write_out(Dir& dir) {
 }
 
 void SyncGroup::write_out(const std::vector<Taken>& taken) {
-  writes_.clear();
-  written_of_.clear();
-  for (size_t i = 0; i < taken.size(); i++) {
-    if (!taken[i].ticket.appended || taken[i].partition == nullptr) continue;
-    const auto write = taken[i].partition->unwritten();
+  for (const Taken& each : taken) {
+    if (!each.ticket.appended || each.partition == nullptr || each.partition->offline()) continue;
+    const auto write = each.partition->unwritten();
     if (!write) continue;
     writes_.push_back(*write);
-    written_of_.push_back(i);
+    written_.push_back(&each);
   }
   dirs_.write_all(writes_);
   for (size_t i = 0; i < writes_.size(); i++) {
-    Partition* partition = taken[written_of_[i]].partition;
+    // Gone, perhaps, because of one before it.
+    Partition* const partition = written_[i]->partition;
     if (partition != nullptr) partition->wrote_out(writes_[i].result);
   }
+  writes_.clear();
+  written_.clear();
 }
 
 /// What was unwritten when its round came: by now it is in the files, which are to be synced.

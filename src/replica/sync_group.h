@@ -65,8 +65,9 @@ class SyncGroup {
   io::Loop& loop_;
   LogDirs& dirs_;
   std::vector<Dir> by_dir_;
-  std::vector<io::FileWrite> writes_;  // and of which of `taken` they are
-  std::vector<size_t> written_of_;
+  std::vector<io::FileWrite>
+      writes_;  // both are empty, but for `write_out`; they keep their memory
+  std::vector<const Taken*> written_;  // whose each of them is
   io::Callback on_idle_;
 };
 

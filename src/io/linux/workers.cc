@@ -20,7 +20,7 @@ namespace {
 
 constexpr uint64_t kPiece = 64 << 10;  // of a lap that is flushed
 /// A round of more bytes is for the thread: copying them would hold up a loop.
-constexpr uint64_t kSmall = 128 << 10;
+constexpr uint64_t kLoopMost = 128 << 10;
 
 int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -34,16 +34,19 @@ dev_t device_of(const File& file, dev_t own) {
 
 }  // namespace
 
-LinuxSyncQueue::LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead> ahead, bool rings)
-    : name_(std::move(directory)), ahead_(std::move(ahead)), rings_(rings && ahead_ != nullptr) {
+LinuxSyncQueue::LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead> ahead,
+                               bool io_uring)
+    : name_(std::move(directory)),
+      ahead_(std::move(ahead)),
+      io_uring_(io_uring && ahead_ != nullptr) {
   directory_ = ::open(name_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   struct stat st{};
   if (directory_ >= 0 && ::fstat(directory_, &st) == 0) device_ = st.st_dev;
 }
 
 LinuxSyncQueue::~LinuxSyncQueue() {
-  for (auto& [loop, ring] : rings_of_) {
-    if (const auto result = ring->detach()) note(*result);
+  for (auto& [loop, ring] : rings_) {
+    if (const auto result = ring->detach()) take_result(*result);
   }
   {
     std::scoped_lock lock(mutex_);
@@ -65,19 +68,19 @@ void LinuxSyncQueue::submit(SyncJob job, Loop& reply_to, Done done) {
     if (owner_ != Owner::kNobody) return;
     owner_ = Owner::kLoop;
   }
-  go_on(static_cast<LinuxLoop&>(reply_to));
+  next_round(static_cast<LinuxLoop&>(reply_to));
 }
 
 /// Are the jobs of the next round something for a loop? With the mutex.
-bool LinuxSyncQueue::small() const {
-  if (!rings_) return false;
+bool LinuxSyncQueue::for_a_loop() const {
+  if (!io_uring_) return false;
   uint64_t bytes = 0;
   for (const Job& job : jobs_) {
     const SyncJob& wanted = job.wanted;
     if (!wanted.files.empty() || wanted.order != AheadOrder::kNone) return false;
     for (const Appended& each : wanted.appended) bytes += each.to - each.from;
   }
-  return bytes > 0 && bytes <= kSmall;
+  return bytes > 0 && bytes <= kLoopMost;
 }
 
 void LinuxSyncQueue::begin_round(std::vector<Job> jobs) {
@@ -109,11 +112,11 @@ void LinuxSyncQueue::answer(std::vector<Job> jobs, const Result<Synced>& result,
 // ---- on a loop
 
 /// Begins the next round, or has the thread do it. The loop is the owner, and there are jobs.
-void LinuxSyncQueue::go_on(LinuxLoop& loop) {
+void LinuxSyncQueue::next_round(LinuxLoop& loop) {
   std::vector<Job> jobs;
   {
     std::scoped_lock lock(mutex_);
-    if (!small() || !all_written()) return give_to_thread();
+    if (!for_a_loop() || !all_written()) return give_to_thread();
     jobs.swap(jobs_);
   }
   unwritten_.clear();
@@ -130,12 +133,12 @@ void LinuxSyncQueue::go_on(LinuxLoop& loop) {
 }
 
 WriteRing* LinuxSyncQueue::ring_of(LinuxLoop& loop) {
-  auto [at, fresh] = rings_of_.try_emplace(&loop);
+  auto [at, fresh] = rings_.try_emplace(&loop);
   if (fresh) {
     at->second = WriteRing::make(loop, [this, &loop](int result) { written(loop, result); });
     if (!at->second) {
-      rings_of_.erase(at);
-      rings_ = false;
+      rings_.erase(at);
+      io_uring_ = false;
       return nullptr;
     }
   }
@@ -143,7 +146,7 @@ WriteRing* LinuxSyncQueue::ring_of(LinuxLoop& loop) {
 }
 
 void LinuxSyncQueue::written(LinuxLoop& loop, int result) {
-  note(result);
+  take_result(result);
   if (!round_->written || !*round_->written) {
     std::scoped_lock lock(mutex_);
     return give_to_thread();
@@ -159,17 +162,17 @@ void LinuxSyncQueue::written(LinuxLoop& loop, int result) {
     if (!more) owner_ = Owner::kNobody;
   }
   // The device first: it works while we answer.
-  if (more) go_on(loop);
+  if (more) next_round(loop);
   answer(std::move(jobs), synced, &loop);
 }
 
 /// Not set: the round is to be carried out anew, by the thread. Some file systems want larger
 /// blocks than ours.
-void LinuxSyncQueue::note(int result) {
+void LinuxSyncQueue::take_result(int result) {
   if (result == static_cast<int>(write_bytes_)) {
     round_->written.emplace();
   } else if (result >= 0 || result == -EINVAL || result == -EOPNOTSUPP || result == -EAGAIN) {
-    rings_ = false;
+    io_uring_ = false;
   } else {
     round_->written = os_error(-result, name_ + ": write-ahead file");
   }
@@ -205,11 +208,11 @@ void LinuxSyncQueue::run() {
     lock.lock();
     if (jobs_.empty()) {
       owner_ = Owner::kNobody;
-    } else if (!stopping_ && small()) {
+    } else if (!stopping_ && for_a_loop()) {
       owner_ = Owner::kLoop;
       auto* const next = static_cast<LinuxLoop*>(jobs_.front().reply_to);
       next->post([self = std::weak_ptr(self_), next] {
-        if (const auto queue = self.lock()) (*queue)->go_on(*next);
+        if (const auto queue = self.lock()) (*queue)->next_round(*next);
       });
     }
   }

@@ -1,4 +1,5 @@
-// Threads for what blocks: one per sync queue, two for background work. Private to io/linux.
+// What blocks a loop is done here: a queue for the syncs of a directory, with a thread of its own,
+// and a pool for background work. Private to io/linux.
 #pragma once
 
 #include <sys/types.h>
@@ -46,17 +47,17 @@ class WorkerPool {
 
 /// Syncs for one log directory. Takes everything that is queued at once, syncs every file once, or
 /// all with one syncfs (SyncChoice), or copies what was appended into the write-ahead file and
-/// syncs that; answers with one post per loop.
+/// makes that durable.
 ///
 /// A round is carried out by a thread; or by a loop, if it is one small write into the write-ahead
 /// file and the system has io_uring. Whose turn it is, is `owner_`: that one alone uses what is not
 /// shared, and hands it over under the mutex.
 class LinuxSyncQueue : public SyncQueue {
  public:
-  /// Files that lie on the file system of `directory` may be synced together. `rings`: io_uring may
-  /// be used.
+  /// Files that lie on the file system of `directory` may be synced together. `io_uring`: may be
+  /// used.
   explicit LinuxSyncQueue(std::string directory, std::shared_ptr<WriteAhead> ahead = nullptr,
-                          bool rings = true);
+                          bool io_uring = true);
   /// Runs what is queued first. When no loop runs, or on the only one.
   ~LinuxSyncQueue() override;
   /// `reply_to` is a LinuxLoop.
@@ -79,14 +80,14 @@ class LinuxSyncQueue : public SyncQueue {
     std::optional<Result<void>> written;  // what became of its one write
   };
 
-  bool small() const;
+  bool for_a_loop() const;
   void begin_round(std::vector<Job> jobs);
   static void answer(std::vector<Job> jobs, const Result<Synced>& result, Loop* here);
-  void note(int result);
+  void take_result(int result);
   void give_to_thread();
 
   // On a loop.
-  void go_on(LinuxLoop& loop);
+  void next_round(LinuxLoop& loop);
   WriteRing* ring_of(LinuxLoop& loop);
   void written(LinuxLoop& loop, int result);
 
@@ -125,8 +126,8 @@ class LinuxSyncQueue : public SyncQueue {
   SyncChoice choice_;
   std::optional<Round> round_;
   std::vector<std::pair<WrittenCount, uint64_t>> unwritten_;  // jobs of the last round
-  bool rings_;
-  std::map<LinuxLoop*, std::shared_ptr<WriteRing>> rings_of_;
+  bool io_uring_;
+  std::map<LinuxLoop*, std::shared_ptr<WriteRing>> rings_;
   size_t write_bytes_ = 0;       // of the write that is under way
   Files flushing_;               // of the lap that is being flushed
   bool flushing_whole_ = false;  // with everything else on the file system

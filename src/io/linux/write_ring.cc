@@ -7,15 +7,10 @@
 #include "io/linux/linux_loop.h"
 
 namespace odradek::io {
-namespace {
-
-constexpr unsigned kEntries = 1;
-
-}  // namespace
 
 std::shared_ptr<WriteRing> WriteRing::make(LinuxLoop& loop, Done done) {
   auto ring = std::make_shared<WriteRing>(loop, std::move(done));
-  if (::io_uring_queue_init(kEntries, &ring->ring_, 0) != 0) return nullptr;
+  if (::io_uring_queue_init(1, &ring->ring_, 0) != 0) return nullptr;
   ring->open_ = true;
   boost::system::error_code ec;
   ring->ready_.assign(ring->ring_.ring_fd, ec);
@@ -57,7 +52,7 @@ void WriteRing::await() {
 }
 
 void WriteRing::hear() {
-  if (!writing_) return;
+  if (!writing_) return;  // detached meanwhile
   io_uring_cqe* over = nullptr;
   if (::io_uring_peek_cqe(&ring_, &over) != 0) return await();
   const int result = over->res;
