@@ -493,13 +493,17 @@ ROWS = {
     'fetch 1 MB, cold': ColdRead,
     'fetch session of 100 partitions, nothing new': QuietSession,
 }
-# On a second node, with two loops and the clock's own work, and without io_uring.
+# On a second node, with two loops and the clock's own work.
 ELSEWHERE_ROWS = {
     'produce 100 B, acks=1, from another loop': lambda node: ProduceElsewhere(node, 0, 1),
+}
+# On a third, as the first but without io_uring.
+BY_THREAD_ROWS = {
     'produce, one 100 B record, acks=all, synced, without io_uring': lambda node: ProduceSynced(node, 0, -1),
 }
+LOADS = (ROWS, ELSEWHERE_ROWS, BY_THREAD_ROWS)     # by node
 IDLE_ROW = 'idle, 256 partitions'
-ALL_ROWS = [*ROWS, IDLE_ROW, *ELSEWHERE_ROWS]
+ALL_ROWS = [*ROWS, IDLE_ROW, *ELSEWHERE_ROWS, *BY_THREAD_ROWS]
 CANARY_ROW = 'produce, 16 KiB batch, acks=1'
 SYNCED_ROW = 'produce, one 100 B record, acks=all, synced'
 
@@ -544,7 +548,7 @@ def count_traced(node, load):
 
 def make_load(nodes, name):
     """(node, load)"""
-    rows, node = (ROWS, nodes[0]) if name in ROWS else (ELSEWHERE_ROWS, nodes[1])
+    rows, node = next((rows, node) for rows, node in zip(LOADS, nodes) if name in rows)
     return node, rows[name](node)
 
 
@@ -707,10 +711,11 @@ def where(nodes, name):
 
 
 def start_nodes(port):
-    """One loop, so that everything meets there; and two, with 256 partitions that nobody uses."""
+    """One loop, so that everything meets there; and two, with 256 partitions that nobody uses; and one without io_uring."""
     # Checkpoints come by the clock: not while requests are counted.
     never = dict.fromkeys(('replica.high.watermark.checkpoint.interval.ms', 'log.flush.offset.checkpoint.interval.ms'), '3600000')
-    nodes = [Node(port, {'odradek.loops': '1', **never}), Node(port + 2, {'odradek.loops': '2', 'odradek.io.uring.enable': 'false'})]
+    one = {'odradek.loops': '1', **never}
+    nodes = [Node(port, one), Node(port + 2, {'odradek.loops': '2'}), Node(port + 4, {**one, 'odradek.io.uring.enable': 'false'})]
     nodes[1].topic(partitions=256)
     return nodes
 
@@ -734,7 +739,7 @@ def main():
     parser.add_argument('rows', nargs='*', metavar='ROW')
     parser.add_argument('--write', action='store_true')
     parser.add_argument('--canary', action='store_true')
-    parser.add_argument('--where', choices=[*ROWS, *ELSEWHERE_ROWS], metavar='ROW')
+    parser.add_argument('--where', choices=[row for rows in LOADS for row in rows], metavar='ROW')
     parser.add_argument('--port', type=int, default=21800)
     options = parser.parse_args()
     for name in options.rows:

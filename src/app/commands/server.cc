@@ -102,12 +102,21 @@ class Run {
 
   void run(const std::vector<std::string>& warnings) {
     for (const auto& line : warnings) logger_.warn("{}", line);
+    say_without_io_uring();
     io_.on_signal([this](int) { on_signal(); });
     io_.loop(0).post([this] { node_.start([this](Result<void> r) { started(std::move(r)); }); });
     io_.run();
   }
 
  private:
+  /// Nothing is less safe without it; but who measures shall know.
+  void say_without_io_uring() {
+    if (!config_->boolean(kOdradekIoUringEnable)) return;
+    if (auto there = io::io_uring_available(); !there) {
+      logger_.info("{}; a thread does small syncs instead, which takes more CPU",
+                   there.error().message);
+    }
+  }
   void started(Result<void> r) {
     if (!r) {
       report(cli_, r.error().message);

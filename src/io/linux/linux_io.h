@@ -41,6 +41,9 @@ struct LinuxCounters {
   std::atomic<uint64_t> sendfile_bytes{0};
 };
 
+/// Can small synced appends go by io_uring? Else why not: containers often forbid it.
+Result<void> io_uring_available();
+
 class LinuxIo : public Io {
  public:
   /// Raises the descriptor limit and ignores SIGPIPE.

@@ -8,10 +8,8 @@
 
 #include "io/linux/linux_file.h"
 #include "io/linux/linux_io.h"
-#include "io/linux/linux_loop.h"
 #include "io/linux/sync_choice.h"
 #include "io/linux/workers.h"
-#include "io/linux/write_ring.h"
 #include "io/sync_round.h"
 
 namespace odradek::io {
@@ -293,10 +291,10 @@ class RingTest : public SyncQueueTest {
     return file;
   }
   void SetUp() override {
-    LinuxIo io({});
-    const bool any = WriteRing::make(dynamic_cast<LinuxLoop&>(io.loop(0)), [](int) {}) != nullptr;
     const auto* here = dynamic_cast<LinuxFile*>(ahead_->direct.get());
-    if (!any || !here->direct()) GTEST_SKIP() << "no io_uring, or nothing goes past the page cache";
+    if (!io_uring_available() || !here->direct()) {
+      GTEST_SKIP() << "no io_uring, or nothing goes past the page cache";
+    }
   }
   SyncJob job(AheadOrder order = AheadOrder::kNone) {
     SyncJob job{.files = {}, .appended = {}, .order = order};

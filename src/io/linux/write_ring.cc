@@ -4,9 +4,17 @@
 
 #include <utility>
 
+#include "io/linux/errors.h"
 #include "io/linux/linux_loop.h"
 
 namespace odradek::io {
+
+Result<void> io_uring_available() {
+  io_uring ring{};
+  if (const int r = ::io_uring_queue_init(1, &ring, 0); r != 0) return os_error(-r, "io_uring");
+  ::io_uring_queue_exit(&ring);
+  return {};
+}
 
 std::shared_ptr<WriteRing> WriteRing::make(LinuxLoop& loop, Done done) {
   auto ring = std::make_shared<WriteRing>(loop, std::move(done));
