@@ -11,6 +11,7 @@ import time
 FETCH, OFFSET_COMMIT, OFFSET_FETCH, JOIN, HEARTBEAT, LEAVE, SYNC = 1, 8, 9, 11, 12, 13, 14
 VERSIONS = {FETCH: 4, OFFSET_COMMIT: 2, OFFSET_FETCH: 1, JOIN: 2, HEARTBEAT: 1, LEAVE: 1, SYNC: 1}
 RETRY_S = 0.02
+INCOMING = memoryview(bytearray(1 << 20))    # one for all: a fresh one each time costs more than the answer
 REBALANCE_IN_PROGRESS, ILLEGAL_GENERATION, UNKNOWN_MEMBER = 27, 22, 25
 AGAIN = (14, 15, 16)  # the coordinator is loading, not there yet, elsewhere
 
@@ -119,14 +120,14 @@ class Member:
 
     def readable(self):
         try:
-            data = self.socket.recv(1 << 20)
+            size = self.socket.recv_into(INCOMING)
         except OSError as problem:
             if problem.errno in (errno.EAGAIN, errno.EINTR):
                 return
-            data = b''
-        if not data:
+            size = 0
+        if not size:
             return self.lost()
-        self.unread += data
+        self.unread += INCOMING[:size]
         while len(self.unread) >= 4:
             size = struct.unpack_from('>i', self.unread)[0]
             if len(self.unread) < 4 + size:
