@@ -141,6 +141,7 @@ class FirstFiveMinutes(unittest.TestCase):
         again = self.server.cli('group', 'delete', 'life')
         self.assertEqual(again.returncode, 1)
         self.assertIn('GROUP_ID_NOT_FOUND', again.stderr)
+        self.assertEqual(json.loads(self.server.cli('group', 'delete', 'life', '--json').stdout), {'deleted': False})
         self.assertEqual(self.server.cli('group', 'describe', 'life').returncode, 1)
         # What is mistyped is no 0.
         for args, why in ((('--to', 'earlest'), 'not earliest, latest or an offset'), (('--to', '12x'), '12x'), (('--to', '-3'), '-3'),

@@ -317,6 +317,7 @@ void delete_groups(Cli& cli, const GroupOptions& options) {
                is(r.error_code, wire::ErrorCode::kNonEmptyGroup) ? "Stop its members first." : "");
     }
   }
+  if (cli.json) print_json({{"deleted", cli.exit_code == 0}});
 }
 
 }  // namespace

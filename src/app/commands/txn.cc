@@ -167,7 +167,8 @@ void abort_one(Cli& cli, const Cluster& cluster, const OpenTransaction& o) {
       }
     }
   }
-  if (!cli.json) fmt::print("{}-{}: aborted\n", o.at.topic, o.at.index);
+  if (cli.json) return print_json({{"aborted", true}});
+  fmt::print("{}-{}: aborted\n", o.at.topic, o.at.index);
 }
 
 void abort_at(Cli& cli, const TxnOptions& options) {
