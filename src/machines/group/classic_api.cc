@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "machines/group/classic_edit.h"
+#include "machines/group/migration.h"
 
 namespace odradek::machines::group {
 
@@ -194,9 +195,10 @@ void classic_loaded(Draft& draft) {
     const ClassicGroup& classic = *group.classic;
     for (const auto& [member, m] : classic.members)
       draft.arm(session_timer(id, member), m->session_timeout_ms);
-    if (classic.members.size() <= static_cast<size_t>(std::max(draft.settings.max_size, 0)))
-      continue;
     // group.max.size has shrunk: everybody joins again, and some will not be let in.
+    const bool too_many =
+        classic.members.size() > static_cast<size_t>(std::max(draft.settings.max_size, 0));
+    if (!too_many && !leaves_out(classic, *draft.state.image())) continue;
     ClassicEdit edit(draft, id);
     edit.prepare_rebalance();
     edit.finish();

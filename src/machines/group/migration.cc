@@ -31,9 +31,12 @@ void stop_classic(ConsumerEdit& edit, const ClassicGroup& group) {
   edit.disarm(sync_timer(edit.id()));
 }
 
-/// The member as one of the new kind of group; nothing if what it says cannot be read.
+/// The member as one of the new kind of group; nothing if what it says cannot be read. `given` has
+/// what anybody was given. What a cooperative member had when it joined, and nobody was given, is
+/// what it has to give back first: it may not even have heard so yet.
 std::optional<ConsumerMember> converted(const ClassicGroup& group, const Member& m,
-                                        const Partitions& assigned, const metadata::Image& image) {
+                                        const Partitions& assigned, Partitions& given,
+                                        const metadata::Image& image) {
   const Protocol* protocol = group.protocol ? m.protocol(*group.protocol) : nullptr;
   if (protocol == nullptr && !m.protocols.empty()) protocol = &m.protocols.front();
   const auto subscription = read_subscription(protocol != nullptr ? protocol->metadata : "", image);
@@ -51,16 +54,29 @@ std::optional<ConsumerMember> converted(const ClassicGroup& group, const Member&
   for (const auto& [topic, indexes] : assigned) {
     for (const int32_t index : indexes) out.assigned[topic][index] = group.generation;
   }
+  for (const auto& [topic, indexes] : subscription->owned) {
+    for (const int32_t index : indexes) {
+      if (given[topic].insert(index).second) out.revoking[topic][index] = group.generation;
+    }
+  }
+  if (!out.revoking.empty()) out.state = MemberState::kUnrevoked;
   return out;
 }
 
 std::string convert(ConsumerEdit& edit, const ClassicGroup& group) {
+  Partitions given;
+  for (const auto& [id, m] : group.members) {
+    const auto assignment = read_assignment(m->assignment, edit.image());
+    if (!assignment) continue;
+    for (const auto& [topic, indexes] : assignment->partitions)
+      given[topic].insert(indexes.begin(), indexes.end());
+  }
   std::vector<ConsumerMember> members;
   for (const auto& [id, m] : group.members) {
     const auto assignment = read_assignment(m->assignment, edit.image());
     if (assignment && assignment->has_user_data)
       return "The classic group has a custom assignor, whose data would be lost.";
-    auto member = assignment ? converted(group, *m, assignment->partitions, edit.image())
+    auto member = assignment ? converted(group, *m, assignment->partitions, given, edit.image())
                              : std::optional<ConsumerMember>();
     if (!member) return "What a member of the classic group says cannot be read.";
     members.push_back(std::move(*member));
@@ -177,6 +193,29 @@ void drop_members(Draft& draft, const std::string& group, const std::vector<std:
     return edit.finish();
   }
   downgrade(draft, edit, true, members);
+}
+
+bool leaves_out(const ClassicGroup& group, const metadata::Image& image) {
+  if (group.state != ClassicState::kStable || !group.protocol || !group.uses_consumer_protocol())
+    return false;
+  TopicNames topics;
+  Partitions given;
+  for (const auto& [id, m] : group.members) {
+    const Protocol* protocol = m->protocol(*group.protocol);
+    const auto subscription =
+        read_subscription(protocol != nullptr ? protocol->metadata : "", image);
+    const auto assignment = read_assignment(m->assignment, image);
+    // Assignors with data of their own know what they do.
+    if (m->assignment.empty() || !subscription || !assignment || assignment->has_user_data)
+      return false;
+    topics.insert(subscription->topics.begin(), subscription->topics.end());
+    for (const auto& [topic, indexes] : assignment->partitions)
+      given[topic].insert(indexes.begin(), indexes.end());
+  }
+  return std::ranges::any_of(topics, [&](const std::string& name) {
+    const metadata::Topic* topic = image.topic(name);
+    return topic != nullptr && given[topic->id].size() < topic->partitions.size();
+  });
 }
 
 }  // namespace odradek::machines::group

@@ -27,4 +27,9 @@ bool may_downgrade(const Draft& draft, const ConsumerGroup& group,
 void downgrade(Draft& draft, ConsumerEdit& edit, bool rebalance,
                const std::vector<std::string>& without = {});
 
+/// A stable classic group of consumers whose members subscribe to a partition that none of them was
+/// given: a node that stopped right after a downgrade took the members' new assignment with it, and
+/// they do not know that there should be one.
+bool leaves_out(const ClassicGroup& group, const metadata::Image& image);
+
 }  // namespace odradek::machines::group

@@ -114,6 +114,53 @@ TEST(Migration, AGroupWorksOnWhileItsMembersChangeTheirProtocol) {
   EXPECT_FALSE(members[0].joined.leader.empty());
 }
 
+TEST(Migration, ANodeThatStopsRightAfterADowngradeAsksTheMembersAgain) {
+  TestGroups groups;
+  groups.set_topics({{"t", 6}});
+  auto members = classic_pair(groups);
+  groups.send<ConsumerHeartbeatAnswer>(newcomer());
+  for (TestMember& m : members) rejoin(groups, m);
+  groups.send(ConsumerHeartbeat{.group = "g", .member = "new", .epoch = -1});
+  // Nobody has joined again, and what the newcomer had is nobody's.
+  groups.restart();
+  EXPECT_EQ(groups.classic("g").state, ClassicState::kPreparingRebalance);
+  EXPECT_EQ(beat(groups, members[0], 2), ErrorCode::kRebalanceInProgress);
+}
+
+TEST(Migration, AGroupThatIsWholeIsLeftAloneByARestart) {
+  TestGroups groups;
+  groups.set_topics({{"t", 4}});
+  const auto members = classic_pair(groups);
+  groups.restart();
+  EXPECT_EQ(groups.classic("g").state, ClassicState::kStable);
+  EXPECT_EQ(beat(groups, members[0], 1), ErrorCode::kNone);
+  groups.set_topics({{"t", 5}});
+  groups.restart();
+  EXPECT_EQ(groups.classic("g").state, ClassicState::kPreparingRebalance);
+}
+
+TEST(Migration, WhatACooperativeMemberHasYetToGiveBackIsNotGivenToOthers) {
+  TestGroups groups;
+  groups.set_topics({{"t", 4}});
+  // Version 1 of the subscription: it has partitions 0 to 3 when it joins, and is left two of them.
+  std::string has = subscription({"t"});
+  has[1] = 1;
+  has += std::string("\0\0\0\1\0\1t\0\0\0\4", 11);
+  for (char i = 0; i < 4; i++) has += std::string("\0\0\0", 3) + i;
+  TestMember member = enter(groups, "g", {{"range", has}});
+  groups.advance(6'000);
+  joined(groups, member);
+  groups.send(sync_of("g", member, {{member.id, assigned(groups, {0, 1})}}));
+
+  EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(newcomer()).assignment, Partitions());
+  EXPECT_EQ(groups.consumer("g").member(member.id)->state, MemberState::kUnrevoked);
+  EXPECT_EQ(beat(groups, member, 1), ErrorCode::kRebalanceInProgress);
+  EXPECT_EQ(rejoin(groups, member), (Partitions{{kTopic, {0, 1}}}));
+  ConsumerHeartbeat again = newcomer();
+  again.epoch = 2;
+  EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(again).assignment, (Partitions{{kTopic, {2, 3}}}));
+}
+
 TEST(Migration, WhoeverWaitsInTheClassicGroupIsTold) {
   TestGroups groups;
   groups.set_topics({{"t", 4}});
