@@ -35,7 +35,8 @@ class ClassicMember : GroupConsumer {
   /// Gives everything up before it joins; else it keeps what it has.
   bool eager() const { return plan.protocols.size() > 1 || plan.protocols[0] == kRange; }
   bool done() const { return ended_ || world.over || world.failed(); }
-  Millis session() const { return Millis(plan.session_ms); }
+  /// How long it may be silent without being given up, whatever happens.
+  Millis patience() const { return Millis(std::min(plan.session_ms, plan.rebalance_ms)); }
 
   io::Task<void> join();
   wire::JoinGroupRequest join_request(Arena& arena, int16_t version);
@@ -67,6 +68,7 @@ class ClassicMember : GroupConsumer {
 
 void ClassicMember::react(const char* what, ErrorCode error) {
   say(fmt::format("{} {}", what, wire::name(error)));
+  const std::string before = id;
   switch (error) {
     case ErrorCode::kUnknownMemberId:
       forgotten(what);
@@ -75,6 +77,7 @@ void ClassicMember::react(const char* what, ErrorCode error) {
       [[fallthrough]];
     case ErrorCode::kIllegalGeneration:
       give_up_everything();
+      if (plan.mixed) world.history.gone(plan.group, before);
       joined_ = false;
       return;
     case ErrorCode::kRebalanceInProgress:
@@ -96,10 +99,9 @@ void ClassicMember::react(const char* what, ErrorCode error) {
 
 /// The group does not know the member any more: was it silent for so long?
 void ClassicMember::forgotten(const char* what) {
-  const Millis patience(std::min(plan.session_ms, plan.rebalance_ms));
   const bool fenced =
       plan.instance && world.last_process[{plan.group, *plan.instance}] != plan.name;
-  if (was_given_ && !fenced && loop.clock().now() < in_touch_ + patience) {
+  if (was_given_ && !fenced && loop.clock().now() < in_touch_ + patience()) {
     world.history.fail(fmt::format("{}: {} ({}) was a member, and {} says it is not", plan.group,
                                    plan.name, id, what));
   }
@@ -148,7 +150,8 @@ void ClassicMember::take_join(const wire::JoinGroupResponse& answer, GroupHistor
   if (error != ErrorCode::kNone) return react("JoinGroup", error);
   id = std::string(answer.member_id);
   tried_ = true;
-  world.history.joined(plan.group, answer.generation_id, fresh && !plan.instance, sent);
+  if (!plan.mixed)
+    world.history.joined(plan.group, answer.generation_id, fresh && !plan.instance, sent);
   joined = Joined{answer.generation_id, std::string(answer.protocol_name.value_or(""))};
   if (std::ranges::count(plan.protocols, joined->protocol) == 0) {
     world.history.fail(
@@ -173,6 +176,7 @@ io::Task<void> ClassicMember::join() {
   if (plan.instance && id.empty()) world.last_process[{plan.group, *plan.instance}] = plan.name;
   const bool fresh = id.empty() || !std::exchange(tried_, true);
   const wire::JoinGroupRequest request = join_request(arena, version);
+  if (plan.mixed) world.history.returned(plan.group, id, owned());
   const GroupHistory::Moment sent = world.history.moment();
   auto reply =
       co_await coordinator.call<wire::JoinGroupRequest, wire::JoinGroupResponse>(request, version);
@@ -215,7 +219,12 @@ io::Task<void> ClassicMember::sync(Joined joined) {
   if (error != ErrorCode::kNone) co_return react("SyncGroup", error);
   auto given = decode_assignment(reply->body.assignment);
   if (!given) co_return world.history.fail("an assignment that cannot be read");
-  world.history.assigned(plan.group, joined.generation, owner(), *given, sent);
+  if (plan.mixed) {
+    world.history.at_epoch(plan.group, joined.generation, sent);
+    world.history.given(plan.group, id, *given, loop.clock().now(), in_touch_ + patience());
+  } else {
+    world.history.assigned(plan.group, joined.generation, owner(), *given, sent);
+  }
   was_given_ = joined_ = true;
   epoch = joined.generation;
   co_await take_assignment(std::move(*given));
@@ -233,6 +242,9 @@ io::Task<void> ClassicMember::take_assignment(std::set<History::Partition> given
   for (const auto& p : given) {
     if (!positions.contains(p)) unread.insert(p);
   }
+  // In a group of both protocols a member that was given up comes back as a new one under its id,
+  // and need not notice (as at Apache): what it still held may be another's.
+  if (plan.mixed && loop.clock().now() >= in_touch_ + patience()) co_return;
   co_await commit(std::move(revoked), epoch);
 }
 
@@ -255,6 +267,7 @@ io::Task<void> ClassicMember::heartbeat() {
     react("Heartbeat", static_cast<ErrorCode>(reply->body.error_code));
   } else if (loaded && world.history.loaded(plan.group)) {
     in_touch_ = sent_at;
+    if (plan.mixed) world.history.in_touch(plan.group, id, sent_at + patience());
   }
 }
 
@@ -326,6 +339,7 @@ io::Task<void> ClassicMember::leave() {
     if (plan.instance) member.group_instance_id = *plan.instance;
   }
   const GroupHistory::Moment sent = world.history.moment();
+  if (plan.mixed) world.history.gone(plan.group, id);
   auto reply = co_await coordinator.call<wire::LeaveGroupRequest, wire::LeaveGroupResponse>(
       request, version);
   if (!reply) co_return;

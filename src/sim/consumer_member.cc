@@ -23,6 +23,7 @@ class ConsumerMember : GroupConsumer {
       : GroupConsumer(world, loop, std::move(plan)), ends_(loop.clock().now() + this->plan.life) {
     version_ = static_cast<int16_t>(rng().between(0, 1));
     if (version_ == 1) id = this->plan.name + "-id";
+    by_expression_ = version_ == 1 && rng().one_in(3);
     epoch = 0;
   }
 
@@ -43,6 +44,7 @@ class ConsumerMember : GroupConsumer {
 
   MonoNs ends_;
   int16_t version_;
+  bool by_expression_;  // else it names its topics
   bool knows_coordinator_ = false;
   bool due_ = true;     // there is something to say
   MonoNs in_touch_{0};  // when it sent the last request that was answered well
@@ -61,7 +63,13 @@ Request ConsumerMember::request(Arena& arena, int32_t as_epoch) const {
   if (as_epoch < 0) return out;
   out.rebalance_timeout_ms = plan.rebalance_ms;
   auto& topics = out.subscribed_topic_names.emplace();
-  for (const std::string& topic : plan.topics) topics.add(arena) = topic;
+  if (version_ == 1) out.subscribed_topic_regex = "";
+  if (by_expression_) {
+    out.subscribed_topic_regex =
+        arena.copy(fmt::format("{}|nothing.*", fmt::join(plan.topics, "|")));
+  } else {
+    for (const std::string& topic : plan.topics) topics.add(arena) = topic;
+  }
   auto& mine = out.topic_partitions.emplace();
   if (as_epoch == 0) return out;
   const std::string* last = nullptr;
@@ -85,10 +93,15 @@ void ConsumerMember::lose_everything() {
 void ConsumerMember::react(ErrorCode error) {
   say(fmt::format("heartbeat {}", wire::name(error)));
   switch (error) {
+    case ErrorCode::kGroupIdNotFound:  // only members of the classic protocol are left
+      if (!plan.mixed) world.history.fail(fmt::format("{} is not found", plan.group));
+      [[fallthrough]];
     case ErrorCode::kUnknownMemberId:
     case ErrorCode::kFencedMemberEpoch:
-      // A lost answer may have moved it on; two of them are more than the group can know of.
-      if (epoch > 0 && unanswered_ < 2 && loop.clock().now() < in_touch_ + patience()) {
+      // A lost answer may have moved it on, and taken from it what it still says it has; two of
+      // them are more than the group can know of.
+      if (epoch > 0 && unanswered_ < (owned().empty() ? 2 : 1) &&
+          loop.clock().now() < in_touch_ + patience()) {
         world.history.fail(fmt::format("{}: {} ({}) was a member at epoch {}, and is told {}",
                                        plan.group, plan.name, id, epoch, wire::name(error)));
       }
@@ -193,6 +206,7 @@ io::Task<void> ConsumerMember::misbehave() {
       plan.topics = {topics[rng().below(topics.size())].name,
                      topics[rng().below(topics.size())].name};
       world.alive[plan.name] = plan;
+      by_expression_ = version_ == 1 && rng().one_in(3);
       say("changes its mind");
       due_ = true;
       break;

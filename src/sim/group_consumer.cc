@@ -196,8 +196,8 @@ io::Task<bool> GroupConsumer::commit(Positions these, int32_t as_epoch) {
   std::map<History::Partition, GroupHistory::CommitId> ids;
   wire::OffsetCommitRequest::OffsetCommitRequestTopic* topic = nullptr;
   for (const auto& [p, offset] : these) {
-    const auto commit =
-        world.history.commit({plan.group, id, as_epoch, p, offset, plan.consumer_protocol});
+    const auto commit = world.history.commit(
+        {plan.group, id, as_epoch, p, offset, plan.consumer_protocol || plan.mixed});
     ids[p] = commit;
     if (topic == nullptr || topic->name != p.topic) topic = &request.topics.add(arena);
     topic->name = p.topic;

@@ -28,6 +28,7 @@ struct MemberPlan {
   int32_t session_ms = 1'000;
   int32_t rebalance_ms = 1'000;
   bool consumer_protocol = false;  // else classic
+  bool mixed = false;              // members of both are in its group
   Millis life{0};                  // how long it stays, roughly
 };
 

@@ -150,12 +150,13 @@ void GroupHistory::check_member(const Write& w) {
   const Group& group = groups_[w.what.group];
   if (w.what.generation < 0) return;
   const auto left = group.left.find(w.what.member);
-  if (left != group.left.end() && left->second < w.sent) {
+  if (!trouble_ && left != group.left.end() && left->second < w.sent) {
     fail(fmt::format("{}: {} was accepted, which had left", w.what.group, name(w)));
   }
   if (w.what.consumer_protocol) return check_holder(w);
   int32_t known = generation_known(group, w.sent);
-  if (group.joined > known && group.joined_at < w.sent) known = group.joined;
+  // A coordinator that begins anew has forgotten who joined.
+  if (!trouble_ && group.joined > known && group.joined_at < w.sent) known = group.joined;
   if (w.what.generation < known) {
     fail(fmt::format("{}: {} was accepted, after generation {}", w.what.group, name(w), known));
   }

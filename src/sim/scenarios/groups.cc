@@ -19,6 +19,7 @@ constexpr Millis kPatience(60'000);
 struct GroupPlan {
   std::string name;
   bool consumer_protocol = false;  // else classic
+  bool mixed = false;              // or both
   bool cooperative = false;
   bool statics = false;
   int32_t session_ms = 0;
@@ -96,11 +97,12 @@ class Groups {
     const auto count = static_cast<int>(1 + rng.below(3));
     for (int i = 0; i < count; i++) {
       GroupPlan group{.name = fmt::format("group{}", i)};
+      group.mixed = rng.one_in(4);
       group.consumer_protocol = rng.one_in(2);
       group.cooperative = rng.one_in(2);
-      group.statics = rng.one_in(3);
+      group.statics = !group.mixed && rng.one_in(3);
       group.session_ms = static_cast<int32_t>(rng.between(600, 3'000));
-      if (group.consumer_protocol) group.session_ms = consumer_session_ms_;
+      if (group.consumer_protocol || group.mixed) group.session_ms = consumer_session_ms_;
       group.rebalance_ms = static_cast<int32_t>(rng.between(600, 3'000));
       group.members_max = static_cast<int>(1 + rng.below(5));
       groups_.push_back(group);
@@ -197,7 +199,8 @@ class Groups {
     plan.life = Millis(rng.between(100, 20'000));
     const size_t host = rng.below(hosts_.size());
     on_host_[plan.name] = host;
-    plan.consumer_protocol = group.consumer_protocol;
+    plan.mixed = group.mixed;
+    plan.consumer_protocol = group.mixed ? rng.one_in(2) : group.consumer_protocol;
     world_.alive[plan.name] = plan;
     io::Loop& loop = hosts_[host]->loop(0);
     io::spawn(plan.consumer_protocol ? run_consumer_member(world_, loop, plan)

@@ -1,12 +1,13 @@
 // Scenario: consumer groups whose members and broker fail.
 //
 // Assembles the real node on a simulated machine, with producers, and with groups of members on a
-// few other machines: of the classic and of the consumer protocol, dynamic and static ones, eager
-// and cooperative, which come, leave, crash, dawdle, change what they read and are cut off, while
-// the broker is stopped, killed, loses its power, or its disk fails, is full or slow. GroupHistory
-// holds what the members were told against the rules of groups, History what they read. In the end
-// all faults cease: every partition that a living group reads must be consumed and committed to its
-// end in a bounded time.
+// few other machines: of the classic and of the consumer protocol or both in one group, dynamic and
+// static ones, eager and cooperative, with names and with expressions, which come, leave, crash,
+// dawdle, change what they read and are cut off, while the broker is stopped, killed, loses its
+// power, or its disk fails, is full or slow. GroupHistory holds what the members were told against
+// the rules of groups (in groups of both protocols those of the consumer protocol), History what
+// they read. In the end all faults cease: every partition that a living group reads must be
+// consumed and committed to its end in a bounded time.
 #pragma once
 
 #include <cstdint>
