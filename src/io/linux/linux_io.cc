@@ -122,9 +122,9 @@ void LinuxIo::write_all(std::span<FileWrite> writes) {
   for (const FileWrite& each : writes) {
     pages += (each.position + each.bytes.size()) / kPage - each.position / kPage;
   }
-  if (pages < kPagesShared || cores_ < 2) return Io::write_all(writes);
+  if (pages < kPagesShared) return Io::write_all(writes);
   auto shared = std::make_shared<SharedWrites>(writes);
-  workers_->submit([shared] { shared->help(); });
+  helper_.call([shared] { shared->help(); });
   shared->run();
 }
 

@@ -11,11 +11,11 @@
 
 #include <atomic>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "io/io.h"
 #include "io/linux/linux_disk.h"
+#include "io/linux/write_helper.h"
 
 namespace odradek::io {
 
@@ -76,7 +76,7 @@ class LinuxIo : public Io {
   LinuxDisk disk_;
   std::vector<std::unique_ptr<LinuxLoop>> loops_;
   std::unique_ptr<WorkerPool> workers_;
-  const unsigned cores_ = std::thread::hardware_concurrency();
+  WriteHelper helper_;
 };
 
 }  // namespace odradek::io
