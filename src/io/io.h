@@ -387,8 +387,8 @@ class Io {
   /// For one log directory; make it before anything is written there.
   virtual std::unique_ptr<SyncQueue> make_sync_queue(
       const std::string& directory, std::shared_ptr<WriteAhead> ahead = nullptr) = 0;
-  /// Carries out all of them, each of another file, and fills in what became of them. A file thread
-  /// may help with those that take long; all are over when this returns.
+  /// Carries out all of them, each of another file, and fills in what became of them. Another
+  /// thread may help with those that take long; all are over when this returns.
   virtual void write_all(std::span<FileWrite> writes);
   /// Runs `work` on a file thread (deleting large files, recovery, cold reads), then posts `done`
   /// to `reply_to`.

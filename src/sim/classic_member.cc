@@ -35,8 +35,6 @@ class ClassicMember : GroupConsumer {
   /// Gives everything up before it joins; else it keeps what it has.
   bool eager() const { return plan.protocols.size() > 1 || plan.protocols[0] == kRange; }
   bool done() const { return ended_ || world.over || world.failed(); }
-  /// How long it may be silent without being given up, whatever happens.
-  Millis patience() const { return Millis(std::min(plan.session_ms, plan.rebalance_ms)); }
 
   io::Task<void> join();
   wire::JoinGroupRequest join_request(Arena& arena, int16_t version);

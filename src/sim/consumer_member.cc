@@ -31,7 +31,6 @@ class ConsumerMember : GroupConsumer {
 
  private:
   bool done() const { return ended_ || world.over || world.failed(); }
-  Millis patience() const { return Millis(std::min(plan.session_ms, plan.rebalance_ms)); }
 
   Request request(Arena& arena, int32_t as_epoch) const;
   io::Task<void> heartbeat();

@@ -2,6 +2,7 @@
 // the partitions that it was given, fetches from there, and commits, as whoever it is at the time.
 #pragma once
 
+#include <algorithm>
 #include <expected>
 #include <functional>
 #include <map>
@@ -96,6 +97,8 @@ class GroupConsumer {
   WireClient data;
 
   Rng& rng() { return world.clients.sim.rng(); }
+  /// How long it may be silent without being given up, whatever happens.
+  Millis patience() const { return Millis(std::min(plan.session_ms, plan.rebalance_ms)); }
   /// The instance of a static member, which is known by it across processes, or the id.
   std::string owner() const { return plan.instance ? "instance " + *plan.instance : id; }
   std::set<History::Partition> owned() const;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <boost/asio/signal_set.hpp>
@@ -79,7 +80,8 @@ struct Signals : std::enable_shared_from_this<Signals> {
 LinuxIo::LinuxIo(LinuxOptions options)
     : options_(options),
       disk_(prepare_process(options.max_open_files)),
-      workers_(std::make_unique<WorkerPool>(std::max(options.file_threads, 1))) {
+      workers_(std::make_unique<WorkerPool>(std::max(options.file_threads, 1))),
+      helpers_(std::make_unique<WorkerPool>(1)) {
   ODRADEK_CHECK(options.loops > 0);
   for (int i = 0; i < options.loops; i++) {
     loops_.push_back(std::make_unique<LinuxLoop>(i, options_, counters_));
@@ -124,7 +126,9 @@ void LinuxIo::write_all(std::span<FileWrite> writes) {
   }
   if (pages < kPagesShared) return Io::write_all(writes);
   auto shared = std::make_shared<SharedWrites>(writes);
-  helper_.call([shared] { shared->help(); });
+  // The system likes to put a thread that is woken beside the one that wakes it, where it would
+  // work instead of the loop and not beside it.
+  if (helpers_->keep_off(::sched_getcpu())) helpers_->submit([shared] { shared->help(); });
   shared->run();
 }
 

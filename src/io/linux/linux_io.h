@@ -15,7 +15,6 @@
 
 #include "io/io.h"
 #include "io/linux/linux_disk.h"
-#include "io/linux/write_helper.h"
 
 namespace odradek::io {
 
@@ -76,7 +75,7 @@ class LinuxIo : public Io {
   LinuxDisk disk_;
   std::vector<std::unique_ptr<LinuxLoop>> loops_;
   std::unique_ptr<WorkerPool> workers_;
-  WriteHelper helper_;
+  std::unique_ptr<WorkerPool> helpers_;  // of write_all
 };
 
 }  // namespace odradek::io

@@ -329,6 +329,10 @@ void LinuxSyncQueue::flush_lap() {
   });
 }
 
+WorkerPool::WorkerPool(int threads_max, int nice) : threads_max_(threads_max), nice_(nice) {
+  ::sched_getaffinity(0, sizeof allowed_, &allowed_);
+}
+
 WorkerPool::~WorkerPool() {
   {
     std::scoped_lock lock(mutex_);
@@ -345,9 +349,24 @@ void WorkerPool::submit(Callback work) {
     if (static_cast<int>(queue_.size()) > idle_ &&
         static_cast<int>(threads_.size()) < threads_max_) {
       threads_.emplace_back([this] { run(); });
+      if (away_from_ >= 0) place(threads_.back());
     }
   }
   ready_.notify_one();
+}
+
+bool WorkerPool::keep_off(int cpu) {
+  std::scoped_lock lock(mutex_);
+  if (cpu == away_from_) return true;
+  if (cpu < 0 || CPU_COUNT(&allowed_) < 2) return false;
+  away_from_ = cpu;
+  return std::ranges::all_of(threads_, [this](std::thread& t) { return place(t); });
+}
+
+bool WorkerPool::place(std::thread& thread) {
+  cpu_set_t others = allowed_;
+  CPU_CLR(static_cast<size_t>(away_from_), &others);
+  return ::pthread_setaffinity_np(thread.native_handle(), sizeof others, &others) == 0;
 }
 
 void WorkerPool::run() {

@@ -2,6 +2,7 @@
 // and a pool for background work. Private to io/linux.
 #pragma once
 
+#include <sched.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -27,16 +28,21 @@ class WriteRing;
 class WorkerPool {
  public:
   /// `nice`: of its threads, as for nice(1).
-  explicit WorkerPool(int threads_max, int nice = 0) : threads_max_(threads_max), nice_(nice) {}
+  explicit WorkerPool(int threads_max, int nice = 0);
   /// Runs what is queued first.
   ~WorkerPool();
   void submit(Callback work);
+  /// From now on its threads stay off that core. False: there is no other that it may use.
+  bool keep_off(int cpu);
 
  private:
   void run();
+  bool place(std::thread& thread);
 
   const int threads_max_;
   const int nice_;
+  cpu_set_t allowed_{};  // cores, as of the pool's beginning
+  int away_from_ = -1;   // one of them
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<Callback> queue_;

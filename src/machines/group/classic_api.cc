@@ -195,7 +195,7 @@ void classic_loaded(Draft& draft) {
     const ClassicGroup& classic = *group.classic;
     for (const auto& [member, m] : classic.members)
       draft.arm(session_timer(id, member), m->session_timeout_ms);
-    // group.max.size has shrunk: everybody joins again, and some will not be let in.
+    // group.max.size may have shrunk: then some will not be let in again.
     const bool too_many =
         classic.members.size() > static_cast<size_t>(std::max(draft.settings.max_size, 0));
     if (!too_many && !leaves_out(classic, *draft.state.image())) continue;

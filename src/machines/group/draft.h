@@ -119,7 +119,8 @@ HeartbeatAnswer heartbeat(Draft& draft, const Heartbeat& command);
 LeaveAnswer leave(Draft& draft, const Leave& command);
 /// A session or phase of a classic group has run out; false if the key is none of them.
 bool classic_timer(Draft& draft, std::string_view key);
-/// Sessions of the members that were loaded begin anew; some groups rebalance.
+/// Sessions of the members that were loaded begin anew. Groups that are too large, or leave
+/// partitions out (migration.h), rebalance.
 void classic_loaded(Draft& draft);
 // consumer_classic.cc
 JoinAnswer join_consumer(Draft& draft, const Join& command);

@@ -63,22 +63,26 @@ std::optional<ConsumerMember> converted(const ClassicGroup& group, const Member&
   return out;
 }
 
+void add(Partitions& into, const Partitions& more) {
+  for (const auto& [topic, indexes] : more) into[topic].insert(indexes.begin(), indexes.end());
+}
+
 std::string convert(ConsumerEdit& edit, const ClassicGroup& group) {
+  constexpr const char* kUnreadable = "What a member of the classic group says cannot be read.";
+  std::vector<Partitions> assigned;  // in the members' order
   Partitions given;
   for (const auto& [id, m] : group.members) {
-    const auto assignment = read_assignment(m->assignment, edit.image());
-    if (!assignment) continue;
-    for (const auto& [topic, indexes] : assignment->partitions)
-      given[topic].insert(indexes.begin(), indexes.end());
+    auto assignment = read_assignment(m->assignment, edit.image());
+    if (!assignment) return kUnreadable;
+    if (assignment->has_user_data)
+      return "The classic group has a custom assignor, whose data would be lost.";
+    add(given, assignment->partitions);
+    assigned.push_back(std::move(assignment->partitions));
   }
   std::vector<ConsumerMember> members;
   for (const auto& [id, m] : group.members) {
-    const auto assignment = read_assignment(m->assignment, edit.image());
-    if (assignment && assignment->has_user_data)
-      return "The classic group has a custom assignor, whose data would be lost.";
-    auto member = assignment ? converted(group, *m, assignment->partitions, given, edit.image())
-                             : std::optional<ConsumerMember>();
-    if (!member) return "What a member of the classic group says cannot be read.";
+    auto member = converted(group, *m, assigned[members.size()], given, edit.image());
+    if (!member) return kUnreadable;
     members.push_back(std::move(*member));
   }
   TopicNames topics;
@@ -209,8 +213,7 @@ bool leaves_out(const ClassicGroup& group, const metadata::Image& image) {
     if (m->assignment.empty() || !subscription || !assignment || assignment->has_user_data)
       return false;
     topics.insert(subscription->topics.begin(), subscription->topics.end());
-    for (const auto& [topic, indexes] : assignment->partitions)
-      given[topic].insert(indexes.begin(), indexes.end());
+    add(given, assignment->partitions);
   }
   return std::ranges::any_of(topics, [&](const std::string& name) {
     const metadata::Topic* topic = image.topic(name);

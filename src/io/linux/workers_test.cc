@@ -1,18 +1,19 @@
-#include "io/linux/write_helper.h"
+#include "io/linux/workers.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
 
 namespace odradek::io {
 namespace {
 
-TEST(WriteHelperTest, WorksOnAnotherCore) {
+TEST(WorkerPoolTest, StaysOffACore) {
   cpu_set_t allowed;
   ASSERT_EQ(::sched_getaffinity(0, sizeof allowed, &allowed), 0);
-  WriteHelper helper;
+  WorkerPool helper(1);
   if (CPU_COUNT(&allowed) < 2) {
-    EXPECT_FALSE(helper.call([] {}));
+    EXPECT_FALSE(helper.keep_off(::sched_getcpu()));
     GTEST_SKIP() << "there is one core";
   }
   // From each of them, and back.
@@ -24,10 +25,11 @@ TEST(WriteHelperTest, WorksOnAnotherCore) {
       CPU_SET(static_cast<size_t>(cpu), &here);
       ASSERT_EQ(::sched_setaffinity(0, sizeof here, &here), 0);
       std::atomic<int> there{-1};
-      ASSERT_TRUE(helper.call([&] {
+      ASSERT_TRUE(helper.keep_off(cpu));
+      helper.submit([&] {
         there = ::sched_getcpu();
         there.notify_one();
-      }));
+      });
       there.wait(-1);
       EXPECT_NE(there, cpu);
     }
@@ -35,14 +37,13 @@ TEST(WriteHelperTest, WorksOnAnotherCore) {
   ASSERT_EQ(::sched_setaffinity(0, sizeof allowed, &allowed), 0);
 }
 
-TEST(WriteHelperTest, DoesWhatItWasCalledForBeforeItEnds) {
+TEST(WorkerPoolTest, DoesWhatItWasGivenBeforeItEnds) {
   std::atomic<int> done{0};
-  int called = 0;
   {
-    WriteHelper helper;
-    for (int i = 0; i < 100; i++) called += helper.call([&] { done++; }) ? 1 : 0;
+    WorkerPool helper(1);
+    for (int i = 0; i < 100; i++) helper.submit([&] { done++; });
   }
-  EXPECT_EQ(done, called);
+  EXPECT_EQ(done, 100);
 }
 
 }  // namespace
