@@ -115,6 +115,9 @@ void ConsumerMember::react(ErrorCode error) {
     case ErrorCode::kUnreleasedInstanceId:  // the process before it has not been given up yet
       due_ = true;
       return;
+    case ErrorCode::kNotCoordinator:  // its append may have failed after it was in the log
+      unanswered_++;
+      [[fallthrough]];
     default:
       knows_coordinator_ = false;
       (void)may_retry(world.clients, "ConsumerGroupHeartbeat", wire::wire_value(error));

@@ -1,7 +1,7 @@
 """Scripts of the classic protocol: who joins, leaves, crashes, comes back and asks for what it may not have."""
 import time
 
-from members import subscription
+from members import assignment, subscription
 
 SCRIPTS = []
 OTHER = {'roundrobin': subscription('t3')}
@@ -587,6 +587,29 @@ def static_member_comes_back_while_the_leader_assigns(s):
     b.receive()
     a.sync()
     a.join()
+    again.receive()
+
+
+@script
+def static_member_comes_back_amid_a_cooperative_rebalance(s):
+    """A has to give back what B is to have then; its successor never had it."""
+    has_all = {'cooperative-sticky': subscription('t4', owned={'t4': [0, 1, 2, 3]})}
+    has_none = {'cooperative-sticky': subscription('t4')}
+    a, b = s.member('A', instance='A', protocols=has_all), s.member('B', instance='B', protocols=has_none)
+    a.enter()
+    b.enter()
+    a.receive()
+    b.receive()
+    b.ask_sync()
+    a.sync({a.id: assignment({'t4': [0, 1]}), b.id: assignment({})})
+    b.receive()
+    again = s.member('B', instance='B', protocols=has_none)
+    again.join()
+    successor = s.member('A', instance='A', protocols=has_none)
+    successor.ask_join()
+    again.heartbeat()
+    again.ask_join()
+    successor.receive()
     again.receive()
 
 

@@ -42,10 +42,11 @@ def load():
 ERRORS, KEYS, VALUES, OTHERS = load()
 
 
-def subscription(*topics, version=1):
-    """What a consumer says in JoinGroup."""
+def subscription(*topics, version=1, owned=None):
+    """What a consumer says in JoinGroup; `owned` is what it has: {topic: [partition]}."""
     message = OTHERS['ConsumerProtocolSubscription']
-    value = {'Topics': list(topics), 'UserData': None}
+    value = {'Topics': list(topics), 'UserData': None,
+             'OwnedPartitions': [{'Topic': t, 'Partitions': p} for t, p in (owned or {}).items()]}
     return struct.pack('>h', version) + codec.Encoder(version, version in message.flexible).struct(message.root, value)
 
 

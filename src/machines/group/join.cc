@@ -3,6 +3,7 @@
 
 #include "machines/group/classic_edit.h"
 #include "machines/group/member_id.h"
+#include "machines/group/migration.h"
 
 namespace odradek::machines::group {
 
@@ -44,8 +45,11 @@ Response add_member(ClassicEdit& edit, const Join& join, std::string id) {
 }
 
 /// A static member that has lost its id, or another process under its name.
-Response take_over(ClassicEdit& edit, const Join& join, std::string old_id, std::string new_id) {
+Response take_over(Draft& draft, ClassicEdit& edit, const Join& join, std::string old_id,
+                   std::string new_id) {
   const std::string old_leader = edit.group().leader.value_or("");
+  // The new process has nothing to give back and would not join again: it would stay nobody's.
+  const bool unfinished = must_give_back(edit.group(), old_id, *draft.state.image());
   edit.replace(*join.instance, old_id, new_id);
   const bool stable = edit.group().state == ClassicState::kStable;
   edit.update(new_id, join);
@@ -58,7 +62,7 @@ Response take_over(ClassicEdit& edit, const Join& join, std::string old_id, std:
     }
     return NoAnswer{};
   }
-  if (edit.group().protocol != edit.selected_protocol()) {
+  if (edit.group().protocol != edit.selected_protocol() || unfinished) {
     edit.rebalance_or_complete();
     return NoAnswer{};
   }
@@ -83,7 +87,7 @@ Response join_new(Draft& draft, ClassicEdit& edit, const Join& join) {
   if (join.instance) {
     const auto known = edit.group().statics.find(*join.instance);
     if (known != edit.group().statics.end())
-      return take_over(edit, join, known->second, std::move(id));
+      return take_over(draft, edit, join, known->second, std::move(id));
   } else if (join.id_required) {
     if (edit.group().pending.size() >= kPendingMax)
       return JoinAnswer{.error = ErrorCode::kGroupMaxSizeReached};

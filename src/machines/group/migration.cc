@@ -141,6 +141,35 @@ ClassicGroup classic_group(const ConsumerEdit& edit, WallMs now,
   return out;
 }
 
+/// What members of a stable group of consumers subscribe to and nobody was given.
+Partitions left_out(const ClassicGroup& group, const metadata::Image& image) {
+  if (group.state != ClassicState::kStable || !group.protocol || !group.uses_consumer_protocol())
+    return {};
+  TopicNames topics;
+  Partitions given;
+  for (const auto& [id, m] : group.members) {
+    const Protocol* protocol = m->protocol(*group.protocol);
+    const auto subscription =
+        read_subscription(protocol != nullptr ? protocol->metadata : "", image);
+    const auto assignment = read_assignment(m->assignment, image);
+    // Assignors with data of their own know what they do.
+    if (m->assignment.empty() || !subscription || !assignment || assignment->has_user_data)
+      return {};
+    topics.insert(subscription->topics.begin(), subscription->topics.end());
+    add(given, assignment->partitions);
+  }
+  Partitions out;
+  for (const std::string& name : topics) {
+    const metadata::Topic* topic = image.topic(name);
+    if (topic == nullptr) continue;
+    const auto& has = given[topic->id];
+    for (int32_t i = 0; i < static_cast<int32_t>(topic->partitions.size()); i++) {
+      if (!has.contains(i)) out[topic->id].insert(i);
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string upgrade(Draft& draft, ConsumerEdit& edit, const Group& group) {
@@ -200,24 +229,21 @@ void drop_members(Draft& draft, const std::string& group, const std::vector<std:
 }
 
 bool leaves_out(const ClassicGroup& group, const metadata::Image& image) {
-  if (group.state != ClassicState::kStable || !group.protocol || !group.uses_consumer_protocol())
-    return false;
-  TopicNames topics;
-  Partitions given;
-  for (const auto& [id, m] : group.members) {
-    const Protocol* protocol = m->protocol(*group.protocol);
-    const auto subscription =
-        read_subscription(protocol != nullptr ? protocol->metadata : "", image);
-    const auto assignment = read_assignment(m->assignment, image);
-    // Assignors with data of their own know what they do.
-    if (m->assignment.empty() || !subscription || !assignment || assignment->has_user_data)
-      return false;
-    topics.insert(subscription->topics.begin(), subscription->topics.end());
-    add(given, assignment->partitions);
-  }
-  return std::ranges::any_of(topics, [&](const std::string& name) {
-    const metadata::Topic* topic = image.topic(name);
-    return topic != nullptr && given[topic->id].size() < topic->partitions.size();
+  return !left_out(group, image).empty();
+}
+
+bool must_give_back(const ClassicGroup& group, std::string_view member,
+                    const metadata::Image& image) {
+  const Protocol* protocol =
+      group.protocol ? group.member(member)->protocol(*group.protocol) : nullptr;
+  const auto said = read_subscription(protocol != nullptr ? protocol->metadata : "", image);
+  if (!said || said->owned.empty()) return false;
+  const Partitions orphans = left_out(group, image);
+  return std::ranges::any_of(said->owned, [&](const auto& topic) {
+    const auto found = orphans.find(topic.first);
+    return found != orphans.end() && std::ranges::any_of(topic.second, [&](int32_t partition) {
+             return found->second.contains(partition);
+           });
   });
 }
 

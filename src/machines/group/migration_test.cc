@@ -14,6 +14,15 @@ constexpr Uuid kTopic{1, 1};
 
 std::vector<Protocol> of(std::string topic) { return {{"range", subscription({topic})}}; }
 
+/// Version 1 of the subscription to t: the member has partitions 0 to 3.
+std::vector<Protocol> having_all_of_t() {
+  std::string has = subscription({"t"});
+  has[1] = 1;
+  has += std::string("\0\0\0\1\0\1t\0\0\0\4", 11);
+  for (char i = 0; i < 4; i++) has += std::string("\0\0\0", 3) + i;
+  return {{"range", std::move(has)}};
+}
+
 std::string assigned(const TestGroups& groups, std::set<int32_t> partitions) {
   return write_assignment({{kTopic, std::move(partitions)}}, subscription({"t"}), groups.image());
 }
@@ -142,12 +151,8 @@ TEST(Migration, AGroupThatIsWholeIsLeftAloneByARestart) {
 TEST(Migration, WhatACooperativeMemberHasYetToGiveBackIsNotGivenToOthers) {
   TestGroups groups;
   groups.set_topics({{"t", 4}});
-  // Version 1 of the subscription: it has partitions 0 to 3 when it joins, and is left two of them.
-  std::string has = subscription({"t"});
-  has[1] = 1;
-  has += std::string("\0\0\0\1\0\1t\0\0\0\4", 11);
-  for (char i = 0; i < 4; i++) has += std::string("\0\0\0", 3) + i;
-  TestMember member = enter(groups, "g", {{"range", has}});
+  // It has partitions 0 to 3 when it joins, and is left two of them.
+  TestMember member = enter(groups, "g", having_all_of_t());
   groups.advance(6'000);
   joined(groups, member);
   groups.send(sync_of("g", member, {{member.id, assigned(groups, {0, 1})}}));
@@ -159,6 +164,33 @@ TEST(Migration, WhatACooperativeMemberHasYetToGiveBackIsNotGivenToOthers) {
   ConsumerHeartbeat again = newcomer();
   again.epoch = 2;
   EXPECT_EQ(groups.send<ConsumerHeartbeatAnswer>(again).assignment, (Partitions{{kTopic, {2, 3}}}));
+}
+
+TEST(StaticMembers, WhatOneHadToGiveBackIsNotLostWithIt) {
+  TestGroups groups;
+  groups.set_topics({{"t", 4}});
+  const auto join_as = [](const char* instance, std::vector<Protocol> protocols = of("t")) {
+    Join join = join_of("g", "", std::move(protocols));
+    join.instance = instance;
+    return join;
+  };
+  groups.send<NoAnswer>(join_as("one", having_all_of_t()));
+  const Token one = groups.token();
+  groups.send<NoAnswer>(join_as("two"));
+  const Token two = groups.token();
+  groups.advance(6'000);
+  TestMember a{.joined = groups.answer_to<JoinAnswer>(one)};
+  TestMember b{.joined = groups.answer_to<JoinAnswer>(two)};
+  a.id = a.joined.member;
+  b.id = b.joined.member;
+  // A cooperative assignor (KIP-429): 2 and 3 are for b once a has given them back.
+  groups.send(sync_of("g", b));
+  groups.send(sync_of("g", a, {{a.id, assigned(groups, {0, 1})}, {b.id, assigned(groups, {})}}));
+  ASSERT_EQ(groups.classic("g").state, ClassicState::kStable);
+  // The process of b had nothing; that of a would have joined again, and its successor would not.
+  EXPECT_EQ(groups.send<JoinAnswer>(join_as("two")).generation, 1);
+  groups.send<NoAnswer>(join_as("one"));
+  EXPECT_EQ(groups.classic("g").state, ClassicState::kPreparingRebalance);
 }
 
 TEST(Migration, WhoeverWaitsInTheClassicGroupIsTold) {
