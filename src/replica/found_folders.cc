@@ -10,8 +10,8 @@ using log::FolderKind;
 
 class Choice {
  public:
-  Choice(io::Io& io, io::Loop& loop, LogDirs& dirs, BrokerId node, const Logger& logger)
-      : io_(io), loop_(loop), dirs_(dirs), node_(node), logger_(logger) {}
+  Choice(io::Disk& disk, io::Loop& loop, LogDirs& dirs, BrokerId node, const Logger& logger)
+      : disk_(disk), loop_(loop), dirs_(dirs), node_(node), logger_(logger) {}
 
   /// The folders of one partition; those that do not stay lose their topic.
   void run(const std::vector<FoundFolder*>& all) {
@@ -39,6 +39,8 @@ class Choice {
     if (current == nullptr && future != nullptr) alone(*future);
   }
 
+  std::vector<std::string> take_doomed() { return std::move(doomed_); }
+
  private:
   bool named(const FoundFolder& folder) const {
     const metadata::Partition* p = folder.topic->partition(folder.partition.index.value);
@@ -56,10 +58,7 @@ class Choice {
 
   void discard(FoundFolder& folder) {
     logger_.info("{}: a copy that is of no use; removed", folder.path);
-    auto path = set_aside(folder, FolderKind::kDelete);
-    if (!path) return;
-    io_.background([&disk = io_.disk(), path = *path] { (void)disk.remove_tree(path); }, loop_,
-                   [] {});
+    if (auto path = set_aside(folder, FolderKind::kDelete)) doomed_.push_back(std::move(*path));
   }
 
   void alone(FoundFolder& folder) {
@@ -71,8 +70,8 @@ class Choice {
     }
     const std::string path = dirs_.dir(folder.dir).folder_path(folder.partition);
     logger_.info("{}: its original is gone, it takes its place", folder.path);
-    Result<void> r = io_.disk().rename(folder.path, path);
-    if (r) r = io_.disk().sync_directory(dirs_.path(folder.dir));
+    Result<void> r = disk_.rename(folder.path, path);
+    if (r) r = disk_.sync_directory(dirs_.path(folder.dir));
     if (!r) return failed(folder, r.error());
     folder.path = path;
     folder.future = false;
@@ -94,28 +93,31 @@ class Choice {
     folder.topic = nullptr;
   }
 
-  io::Io& io_;
+  io::Disk& disk_;
   io::Loop& loop_;
   LogDirs& dirs_;
   BrokerId node_;
   const Logger& logger_;
+  std::vector<std::string> doomed_;
 };
 
 }  // namespace
 
-void choose_folders(io::Io& io, io::Loop& loop, LogDirs& dirs, BrokerId node,
-                    std::vector<FoundFolder>& folders, const Logger& logger) {
+std::vector<std::string> choose_folders(io::Disk& disk, io::Loop& loop, LogDirs& dirs,
+                                        BrokerId node, std::vector<FoundFolder>& folders,
+                                        const Logger& logger) {
   std::map<log::TopicPartition, std::vector<FoundFolder*>> by_partition;
   for (FoundFolder& folder : folders) {
     if (!dirs.offline(folder.dir)) by_partition[folder.partition].push_back(&folder);
   }
-  Choice choice(io, loop, dirs, node, logger);
+  Choice choice(disk, loop, dirs, node, logger);
   for (const auto& [partition, all] : by_partition) {
     if (all.size() > 1 || all.front()->future) choice.run(all);
   }
   std::erase_if(folders, [&](const FoundFolder& folder) {
     return folder.topic == nullptr || dirs.offline(folder.dir);
   });
+  return choice.take_doomed();
 }
 
 }  // namespace odradek::replica

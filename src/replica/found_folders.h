@@ -29,9 +29,10 @@ struct FoundFolder {
 /// - a future folder that is alone takes the partition's name if the metadata names its directory,
 ///   or no directory is offline: the move was nearly at its end. Otherwise it is left where it is,
 ///   and is not among `folders` any more;
-/// - a future folder too many is removed: it is a copy.
+/// - a future folder too many is a copy. Returns the paths of those, set aside, to be removed.
 /// A directory in which that fails goes offline; its folders go from the list.
-void choose_folders(io::Io& io, io::Loop& loop, LogDirs& dirs, BrokerId node,
-                    std::vector<FoundFolder>& folders, const Logger& logger);
+std::vector<std::string> choose_folders(io::Disk& disk, io::Loop& loop, LogDirs& dirs,
+                                        BrokerId node, std::vector<FoundFolder>& folders,
+                                        const Logger& logger);
 
 }  // namespace odradek::replica

@@ -528,6 +528,24 @@ TEST_F(ShardTest, TopicsThatAreNotSyncedAreSyncedWhenMuchWaits) {
   EXPECT_GT(partition(id).log().durable_end(), Offset(100));
 }
 
+TEST_F(ShardTest, WhatWasDeletedDoesNotHoldUpTheStart) {
+  const Uuid id = create_topic("t");
+  produce(id);
+  delete_topic(id);
+  close();
+  start();
+  publish();
+  load();
+  const auto names = [&] {
+    std::vector<std::string> out;
+    for (const io::DirEntry& e : *node.disk().list("/d0")) out.push_back(e.name);
+    return out;
+  };
+  EXPECT_THAT(names(), Contains(HasSubstr("-delete")));
+  sim.run_for(Millis(61'000));  // file.delete.delay.ms
+  EXPECT_THAT(names(), testing::Not(Contains(HasSubstr("-delete"))));
+}
+
 TEST_F(ShardTest, FoldersOfUnknownTopicsBecomeStray) {
   const Uuid id = create_topic("t");
   produce(id);

@@ -1,5 +1,7 @@
 #include "replica/startup.h"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +42,7 @@ struct State {
   Loading loading;
   std::vector<std::optional<Listing>> listings;  // by directory
   std::vector<FoundFolder> folders;
+  std::vector<std::string> doomed;        // folders to be removed
   std::vector<std::vector<Found>> found;  // by directory
   std::vector<std::vector<LoadedLog>> by_loop;
   std::move_only_function<void(Result<void>)> done;
@@ -126,7 +129,7 @@ Result<void> sort_out(State& state, size_t dir, const Listing& listing) {
     const log::PartitionFolder& folder = listing.folders[i];
     const std::string path = l.dirs.path(dir) + "/" + folder.name;
     if (folder.kind == FolderKind::kDelete) {
-      l.io.background([&disk = l.io.disk(), path] { (void)disk.remove_tree(path); }, l.loop, [] {});
+      state.doomed.push_back(path);
       continue;
     }
     if (folder.kind == FolderKind::kStray) continue;
@@ -204,6 +207,12 @@ void finish(const std::shared_ptr<State>& state) {
     auto logs = std::make_shared<std::vector<LoadedLog>>(std::move(state->by_loop[i]));
     l.shards[i]->loop().post([shard = l.shards[i], logs] { shard->adopt(std::move(*logs)); });
   }
+  // Not now: a file system may take its time to unlink what is large, and syncs wait for it.
+  const Millis delay = l.resolve(l.image, "").log.file_delete_delay;
+  l.shards[0]->loop().post([shard = l.shards[0], delay, doomed = std::move(state->doomed)] {
+    for (const std::string& path : doomed)
+      shard->housekeeping().remove_later(path, Housekeeping::Kind::kFolder, delay);
+  });
   l.status.end();
   state->done(state->result);
 }
@@ -244,7 +253,9 @@ void all_listed(const std::shared_ptr<State>& state) {
     if (!state->listings[dir]) continue;
     if (auto r = sort_out(*state, dir, *state->listings[dir]); !r) l.dirs.fail(dir, r.error());
   }
-  choose_folders(l.io, l.loop, l.dirs, l.shards[0]->settings().node_id, state->folders, l.logger);
+  std::vector<std::string> copies = choose_folders(
+      l.io.disk(), l.loop, l.dirs, l.shards[0]->settings().node_id, state->folders, l.logger);
+  std::ranges::move(copies, std::back_inserter(state->doomed));
   for (size_t dir = 0; dir < state->listings.size(); dir++) {
     if (state->listings[dir] && !l.dirs.offline(dir)) load(state, dir);
   }

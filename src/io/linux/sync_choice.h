@@ -24,7 +24,8 @@ class SyncChoice {
 
  private:
   double each_ns_ = 300'000;  // one file
-  double whole_ns_ = 1'000'000;
+  /// At first only for many: after a kill the page cache may be full of what nobody has synced.
+  double whole_ns_ = 5'000'000;
 };
 
 }  // namespace odradek::io
