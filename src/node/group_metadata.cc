@@ -4,22 +4,11 @@
 #include <utility>
 
 #include "node/group_host.h"
+#include "wire/record_batch.h"
 
 namespace odradek::node {
 
 namespace {
-
-/// The assignors by name; others cannot be configured.
-std::vector<machines::group::assignor::Kind> assignors_of(const std::vector<std::string>& names) {
-  std::vector<machines::group::assignor::Kind> out;
-  for (const std::string& name : names) {
-    // Their class names stand for them too.
-    const bool range = name.ends_with("RangeAssignor") || name == "range";
-    out.push_back(range ? machines::group::assignor::Kind::kRange
-                        : machines::group::assignor::Kind::kUniform);
-  }
-  return out;
-}
 
 bool policy_is(const metadata::BrokerConfig& c, std::string_view one, std::string_view other) {
   std::string policy = c.text(metadata::BrokerKey::kGroupConsumerMigrationPolicy);
@@ -41,7 +30,15 @@ machines::group::Settings settings_of(const metadata::BrokerConfig& c, size_t ba
   s.consumer_max_size = c.int32(kGroupConsumerMaxSize);
   s.consumer_assignment_interval_ms = c.int32(kGroupConsumerAssignmentIntervalMs);
   s.regex_refresh_interval = c.millis(kGroupConsumerRegexRefreshIntervalMs);
-  s.assignors = assignors_of(c.list(kGroupConsumerAssignors));
+  s.consumer_session_timeout_bounds = {c.int32(kGroupConsumerMinSessionTimeoutMs),
+                                       c.int32(kGroupConsumerMaxSessionTimeoutMs)};
+  s.consumer_heartbeat_interval_bounds = {c.int32(kGroupConsumerMinHeartbeatIntervalMs),
+                                          c.int32(kGroupConsumerMaxHeartbeatIntervalMs)};
+  s.consumer_assignment_interval_bounds = {c.int32(kGroupConsumerMinAssignmentIntervalMs),
+                                           c.int32(kGroupConsumerMaxAssignmentIntervalMs)};
+  s.assignors.clear();
+  for (const std::string& entry : c.list(kGroupConsumerAssignors))
+    s.assignors.push_back(machines::group::assignor::configured(entry));
   s.may_upgrade = policy_is(c, "upgrade", "bidirectional");
   s.may_downgrade = policy_is(c, "downgrade", "bidirectional");
   return s;
@@ -75,8 +72,8 @@ bool concerns_groups(const metadata::Delta& delta) {
 }  // namespace
 
 machines::group::Settings GroupHost::settings(const replica::Partition& partition) const {
-  const auto bytes_max = static_cast<size_t>(partition.settings().config.max_message_bytes) * 3 / 4;
-  return settings_of(*config_, bytes_max);
+  const auto bytes_max = static_cast<size_t>(partition.settings().config.max_message_bytes);
+  return settings_of(*config_, bytes_max - std::min(bytes_max, wire::kBatchHeaderSize));
 }
 
 void GroupHost::follow(const metadata::Publication& publication, metadata::BrokerConfigPtr config) {

@@ -35,6 +35,10 @@ class GroupCoordinators {
   virtual void submit(int32_t partition, machines::group::Command command, Done done) = 0;
 };
 
+/// Whether the consumer protocol is spoken here: group.version,
+/// group.coordinator.rebalance.protocols.
+bool serves_consumer_groups(const Services& services);
+
 /// Partition of a group; −1 while there is no such topic.
 int32_t group_partition(const metadata::Image& image, std::string_view group);
 

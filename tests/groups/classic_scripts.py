@@ -805,3 +805,48 @@ def listing_groups(s):
         listed(5, TypesFilter=types)
     listed(5, StatesFilter=['Empty'], TypesFilter=['classic'])
     s.group = s.name
+
+
+# ---- offsets of a transaction
+
+def deleted_amid_a_transaction(member):
+    """The group is deleted while a producer has offsets in it that are not committed."""
+    def of_a_group(s):
+        transaction = s.transaction()
+        m = None
+        if member == 'classic':
+            m, = settled(s, 'M')
+        elif member == 'consumer':
+            m = s.consumer('C')
+            m.join()
+        transaction.add()
+        transaction.commit({'t3': {0: 9, 1: 9}})
+        if m is not None:
+            m.leave()
+        for _ in range(2):
+            s.ask('-', 'DeleteGroups', 2, {'GroupsNames': [s.group]})
+            s.ask('-', 'ListGroups', 5, {})
+        transaction.end()
+        s.ask('-', 'ListGroups', 5, {})
+        s.ask('-', 'DeleteGroups', 2, {'GroupsNames': [s.group]})
+    of_a_group.__name__ = f'{member}_group_deleted_amid_a_transaction'
+    return script(of_a_group)
+
+
+deleted_amid_a_transaction('simple')
+deleted_amid_a_transaction('classic')
+deleted_amid_a_transaction('consumer')
+
+
+@script
+def large_assignments(s):
+    """As large as one record may be."""
+    for size in (100_000, 900_000, 1_100_000):
+        s.group = f'{s.name}.{size}'
+        m = s.member(f'M{size}')
+        m.enter()
+        m.receive()
+        answer = m.connection.call('SyncGroup', 5, m.sync_request({m.id: b'y' * size})[2])
+        s.tell(f'SyncGroup {size}', {'ErrorCode': answer['ErrorCode'], 'Bytes': len(answer['Assignment'])})
+        m.heartbeat()
+    s.group = f'{s.name}.none'     # its records are large

@@ -12,12 +12,16 @@ def script(function):
     return function
 
 
-def with_policy(policy):
-    """A script for a broker of that group.consumer.migration.policy."""
+def with_setting(name, value):
+    """A script for a broker that has this setting."""
     def mark(function):
-        function.settings = {'group.consumer.migration.policy': policy}
+        function.settings = {name: value}
         return script(function)
     return mark
+
+
+def with_policy(policy):
+    return with_setting('group.consumer.migration.policy', policy)
 
 
 def describe(s, version=1):
@@ -507,6 +511,7 @@ def settings_of_the_group(s):
     set_to('consumer.nonsense', '1')
 
 
+@with_setting('group.consumer.assignment.interval.ms', '1500')
 def waits_with_assignments(s):
     """Members that come close together are given their partitions together."""
     a, b, c = (s.consumer(n, topics=('t4',)) for n in 'ABC')
@@ -528,8 +533,127 @@ def waits_with_assignments(s):
     describe(s)
 
 
-waits_with_assignments.settings = {'group.consumer.assignment.interval.ms': '1500'}
-script(waits_with_assignments)
+@with_setting('group.consumer.assignment.interval.ms', '1500')
+def unsubscribed_before_there_is_a_target(s):
+    """What it does not want any more goes at once, and the epoch before this one is this one, too."""
+    a = s.consumer('A', topics=('t4',))
+    a.join()
+    a.follow()
+    time.sleep(1.7)
+    a.beat(SubscribedTopicNames=['t4', 't3'])
+    a.follow()
+    a.beat(SubscribedTopicNames=['t3'])
+    a.beat(MemberEpoch=2, TopicPartitions=[])
+    a.beat(MemberEpoch=3)
+    a.beat(SubscribedTopicNames=[])
+    describe(s)
+
+
+@script
+def gives_up_twice(s):
+    """While it gives up partitions there is a newer target that wants more of it."""
+    a, b, c = (s.consumer(n, topics=('t7',)) for n in 'ABC')
+    a.join()
+    a.follow()
+    b.join()
+    a.beat()
+    describe(s)
+    c.join()
+    a.follow()
+    describe(s)
+    a.beat()
+    a.follow()
+    describe(s)
+    for _ in range(3):
+        for m in (b, c, a):
+            m.follow()
+    describe(s)
+
+
+@script
+def commits_with_older_epochs(s):
+    """One partition that it got later than that, and none is committed."""
+    a, b = s.consumer('A', topics=('t4',)), s.consumer('B', topics=('t4',))
+    a.join()
+    a.follow()
+    first = a.epoch
+    a.commit({'t4': {0: 1, 1: 2, 2: 3, 3: 4}})
+    b.join()
+    for m in (a, a, b, b):
+        m.follow()
+    second = a.epoch
+    some = {'t4': {0: 11, 1: 12, 2: 13, 3: 14}, 't3': {0: 15}}
+    for epoch in (first, second, second - 1, second + 1, 0, -1, -2):
+        a.commit(some, GenerationIdOrMemberEpoch=epoch)
+        b.commit(some, GenerationIdOrMemberEpoch=epoch)
+    s.ask('-', 'OffsetCommit', 9, {'GroupId': s.group, 'MemberId': a.id, 'GenerationIdOrMemberEpoch': second, 'Topics': [
+        {'Name': 't4', 'Partitions': [{'PartitionIndex': 0, 'CommittedOffset': 31, 'CommittedLeaderEpoch': -5, 'CommittedMetadata': ''}]},
+        {'Name': 't3', 'Partitions': []}]})
+    s.ask('-', 'OffsetFetch', 8, {'Groups': [{'GroupId': s.group, 'Topics': [{'Name': 't4', 'PartitionIndexes': [0, 1, 2, 3]}]}]})
+
+
+def tied(first, second):
+    """As many want one assignor as the other."""
+    def of_two(s):
+        a = s.consumer('Y', topics=('t7',), assignor=first)
+        a.join()
+        a.follow()
+        b = s.consumer('B', topics=('t7',), assignor=second)
+        b.join()
+        for m in (a, a, b, b):
+            m.follow()
+        describe(s)
+        c = s.consumer('A', topics=('t7',))
+        c.join()
+        describe(s)
+    of_two.__name__ = f'{first}_or_{second}'
+    return script(of_two)
+
+
+tied('uniform', 'range')
+tied('range', 'uniform')
+tied(None, 'range')
+
+
+@script
+def an_assignor_is_changed(s):
+    a, b = (s.consumer(n, topics=('t7',), assignor='uniform') for n in 'YB')
+    a.join()
+    a.follow()
+    b.join()
+    for m in (a, b, a, b):
+        m.follow()
+    b.beat(ServerAssignor='range')
+    a.beat(SubscribedTopicNames=['t7', 'missing'])
+    describe(s)
+    for m in (a, b, a, b):
+        m.follow()
+    b.beat(ServerAssignor='uniform', SubscribedTopicNames=['t7', 'missing'])
+    describe(s)
+    b.beat(ServerAssignor='range', SubscribedTopicNames=['t7'])
+    describe(s)
+
+
+@with_setting('group.consumer.assignors', 'org.apache.kafka.coordinator.group.assignor.RangeAssignor,'
+                                          'org.apache.kafka.coordinator.group.assignor.UniformAssignor')
+def assignors_by_their_classes(s):
+    for assignor in ('range', 'uniform', 'org.apache.kafka.coordinator.group.assignor.UniformAssignor', None):
+        a = s.consumer('A', assignor=assignor)
+        a.join()
+        describe(s)
+        a.leave()
+
+
+@with_setting('group.coordinator.rebalance.protocols', 'classic')
+def the_protocol_is_switched_off(s):
+    a = s.consumer('A')
+    a.join()
+    a.beat(MemberEpoch=-1)
+    a.join(GroupId='')
+    describe(s)
+    describe(s, 0)
+    s.ask('-', 'ConsumerGroupDescribe', 1, {'GroupIds': ['', 'nothing']})
+    s.ask('-', 'DescribeGroups', 6, {'Groups': [s.group]})
 
 
 # ---- from one protocol to the other

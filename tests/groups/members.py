@@ -233,6 +233,9 @@ class Script:
     def consumer(self, name, **options):
         return Consumer(self, name, **options)
 
+    def transaction(self):
+        return Transaction(self)
+
     def ask(self, who, api, version, value):
         """One request on a connection of its own."""
         answer = self.link().call(api, version, value)
@@ -270,6 +273,39 @@ class Script:
                 # Apache's order of members is that of their ids; of those that the broker made it is chance.
                 lines += sorted(same) if any('{MemberId: <' in text for text in same) else same
         return lines
+
+
+class Transaction:
+    """A producer that commits offsets of the script's group in a transaction. Only the commit is told."""
+
+    MEANWHILE = (14, 15, 16, 51)       # coordinators that are not there yet, a transaction that has not ended
+
+    def __init__(self, script):
+        self.script, self.id, self.link = script, script.name + '-transaction', script.link()
+        self.patiently('FindCoordinator', 4, {'KeyType': 1, 'CoordinatorKeys': [self.id]}, lambda a: a['Coordinators'][0]['ErrorCode'])
+        made = self.patiently('InitProducerId', 4, {'TransactionalId': self.id, 'TransactionTimeoutMs': 60000, 'ProducerId': -1, 'ProducerEpoch': -1})
+        self.identity = {'TransactionalId': self.id, 'ProducerId': made['ProducerId'], 'ProducerEpoch': made['ProducerEpoch']}
+
+    def patiently(self, api, version, value, error_of=lambda a: a['ErrorCode']):
+        for _ in range(200):
+            answer = self.link.call(api, version, value)
+            if error_of(answer) not in self.MEANWHILE:
+                break
+            time.sleep(0.1)
+        assert error_of(answer) == 0, (api, answer)
+        return answer
+
+    def add(self):
+        self.patiently('AddOffsetsToTxn', 3, dict(self.identity, GroupId=self.script.group))
+
+    def commit(self, topics):
+        self.script.ask('-', 'TxnOffsetCommit', 3, dict(self.identity, GroupId=self.script.group, GenerationId=-1, MemberId='', Topics=[
+            {'Name': t, 'Partitions': [{'PartitionIndex': p, 'CommittedOffset': o, 'CommittedLeaderEpoch': -1, 'CommittedMetadata': ''}
+                                       for p, o in partitions.items()]} for t, partitions in topics.items()]))
+
+    def end(self):
+        self.patiently('EndTxn', 3, dict(self.identity, Committed=True))
+        time.sleep(0.5)                # the markers follow the answer
 
 
 class Member:

@@ -11,20 +11,30 @@ namespace {
 constexpr std::string_view kClassicType = "classic";
 constexpr std::string_view kConsumerType = "consumer";
 
-/// Without space around it, in small letters.
-std::string plain(std::string_view text) {
+std::string_view trimmed(std::string_view text) {
   const auto space = [](char c) { return static_cast<unsigned char>(c) <= ' '; };
   while (!text.empty() && space(text.front())) text.remove_prefix(1);
   while (!text.empty() && space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return out;
 }
 
-bool matches(const std::vector<std::string>& filter, std::string_view value) {
-  if (filter.empty()) return true;
-  const std::string wanted = plain(value);
-  return std::ranges::any_of(filter, [&](const std::string& f) { return plain(f) == wanted; });
+bool matches_type(const std::vector<std::string>& filter, std::string_view type) {
+  return filter.empty() ||
+         std::ranges::any_of(filter, [&](const std::string& f) { return lower(f) == type; });
+}
+
+/// Space around a state does not count, as at Apache.
+bool matches_state(const std::vector<std::string>& filter, std::string_view state) {
+  const std::string wanted = lower(state);
+  return filter.empty() || std::ranges::any_of(filter, [&](const std::string& f) {
+           return lower(trimmed(f)) == wanted;
+         });
 }
 
 DescribeAnswer::Group described(const ClassicGroup& group) {
@@ -101,13 +111,13 @@ DescribeAnswer describe(const Draft& draft, const Describe& command) {
 
 ListAnswer list(const Draft& draft, const List& command) {
   ListAnswer answer;
-  const bool classic = matches(command.types, kClassicType);
-  const bool consumer = matches(command.types, kConsumerType);
+  const bool classic = matches_type(command.types, kClassicType);
+  const bool consumer = matches_type(command.types, kConsumerType);
   for (const auto& [id, group] : draft.state.groups()) {
     if (!(group.consumer ? consumer : classic)) continue;
     const std::string_view state =
         group.consumer ? group.consumer->state() : name(group.classic->state);
-    if (!matches(command.states, state)) continue;
+    if (!matches_state(command.states, state)) continue;
     answer.groups.push_back(
         {.id = id,
          .protocol_type = group.consumer ? "consumer" : group.classic->protocol_type.value_or(""),

@@ -4,6 +4,7 @@
 
 #include "machines/group/classic_edit.h"
 #include "machines/group/migration.h"
+#include "wire/record_batch.h"
 
 namespace odradek::machines::group {
 
@@ -31,7 +32,9 @@ void take_assignment(Draft& draft, ClassicEdit& edit, const Sync& sync) {
   const size_t messages = draft.messages.size();
   attempt.assign(sync.assignments);
   const Record record = attempt.metadata_record();
-  if (record.stored().key.size() + record.stored().value->size() > draft.settings.batch_bytes_max) {
+  if (wire::BatchBuilder::size_bound(as_bytes(record.stored().key),
+                                     as_bytes(*record.stored().value)) >
+      draft.settings.batch_bytes_max) {
     // It cannot be kept, so nobody may have it.
     draft.messages.resize(messages);
     edit.withdraw_assignments(ErrorCode::kUnknownServerError);

@@ -22,14 +22,22 @@ int32_t after(int32_t epoch) { return static_cast<int32_t>(static_cast<uint32_t>
 
 }  // namespace
 
-int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key,
-                      int32_t of_broker) {
+int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key) {
+  using enum metadata::GroupKey;
+  const Settings& s = draft.settings;
+  const auto [of_broker, bounds] =
+      key == kConsumerSessionTimeoutMs
+          ? std::pair(s.consumer_session_timeout_ms, s.consumer_session_timeout_bounds)
+      : key == kConsumerHeartbeatIntervalMs
+          ? std::pair(s.consumer_heartbeat_interval_ms, s.consumer_heartbeat_interval_bounds)
+          : std::pair(s.consumer_assignment_interval_ms, s.consumer_assignment_interval_bounds);
   const auto own =
       draft.state.image()->config(metadata::ResourceType::kGroup, group, metadata::def(key).name);
   if (!own) return of_broker;
   int32_t value = of_broker;
   std::from_chars(own->data(), own->data() + own->size(), value);
-  return value;
+  // The bounds may have been others when it was set.
+  return std::clamp(value, bounds.min, std::max(bounds.min, bounds.max));
 }
 
 ConsumerEdit::ConsumerEdit(Draft& draft, std::string id) : draft_(draft), id_(std::move(id)) {
@@ -160,7 +168,7 @@ void ConsumerEdit::compute_target() {
       member.assigned = at->second.get();
     spec.members.push_back(member);
   }
-  const auto named = assignor::kind(g.preferred_assignor().value_or(""));
+  const auto named = assignor::kind(g.preferred_assignor(*original_).value_or(""));
   const auto found =
       assignor::assign(named.value_or(draft_.settings.default_assignor()), spec, topics);
   for (const uint32_t i : found.order) {
@@ -176,8 +184,7 @@ void ConsumerEdit::update_target() {
   const ConsumerGroup& g = group();
   if (g.epoch <= g.assignment_epoch) return;
   const int64_t interval =
-      group_setting(draft_, id_, metadata::GroupKey::kConsumerAssignmentIntervalMs,
-                    draft_.settings.consumer_assignment_interval_ms);
+      group_setting(draft_, id_, metadata::GroupKey::kConsumerAssignmentIntervalMs);
   const int64_t now = draft_.now.wall.value;
   const int64_t then = g.assigned_at.value;
   // 0: there was none yet. A clock that was set back must not hold it up.
@@ -256,8 +263,7 @@ ConsumerMember ConsumerEdit::replace_static(const ConsumerMember& old, const std
 // ---- timers
 
 void ConsumerEdit::arm_session(const ConsumerMember& member) {
-  const int32_t own = group_setting(draft_, id_, metadata::GroupKey::kConsumerSessionTimeoutMs,
-                                    draft_.settings.consumer_session_timeout_ms);
+  const int32_t own = group_setting(draft_, id_, metadata::GroupKey::kConsumerSessionTimeoutMs);
   arm(session_timer(id_, member.id), member.classic ? member.classic->session_timeout_ms : own);
 }
 

@@ -90,8 +90,8 @@ class ConsumerEdit {
   bool checked_ = false;
 };
 
-/// A setting of the group, or else the broker's.
-int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key,
-                      int32_t of_broker);
+/// A setting of the group, within the broker's bounds, or else the broker's: of the session
+/// timeout, the heartbeat interval and the assignment interval of consumers.
+int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key);
 
 }  // namespace odradek::machines::group

@@ -160,15 +160,19 @@ std::map<std::string_view, size_t> ConsumerGroup::expressions() const {
   return out;
 }
 
-std::optional<std::string> ConsumerGroup::preferred_assignor() const {
+std::optional<std::string> ConsumerGroup::preferred_assignor(const ConsumerGroup& before) const {
   std::map<std::string_view, size_t> votes;
   for (const auto& [id, m] : members_) {
     if (m->assignor) votes[*m->assignor]++;
   }
-  // With equal votes it is the last: uniform, as Apache's tables have it.
+  const auto had_none = [&](std::string_view assignor) {
+    return std::ranges::none_of(before.members_,
+                                [&](const auto& m) { return m.second->assignor == assignor; });
+  };
   auto best = votes.begin();
   for (auto at = votes.begin(); at != votes.end(); ++at) {
-    if (at->second >= best->second) best = at;
+    const bool tied = at->second == best->second;
+    if (at->second > best->second || (tied && !had_none(best->first))) best = at;
   }
   if (best == votes.end()) return std::nullopt;
   return std::string(best->first);

@@ -120,8 +120,10 @@ class ConsumerGroup {
   TopicNames topics_of(const ConsumerMember& member) const;
   /// Expressions with the number of members that have them.
   std::map<std::string_view, size_t> expressions() const;
-  /// The assignor that most members name; none names one: nothing.
-  std::optional<std::string> preferred_assignor() const;
+  /// The assignor that most members name; none names one: nothing. With equal votes it is one that
+  /// had none in the group as it was `before`, else uniform, as Apache's tables have it.
+  std::optional<std::string> preferred_assignor(const ConsumerGroup& before) const;
+  std::optional<std::string> preferred_assignor() const { return preferred_assignor(*this); }
   /// Whether somebody with these protocols may join as a classic member.
   bool supports(std::string_view protocol_type, const std::vector<Protocol>& protocols) const;
   size_t classic_members() const;

@@ -440,6 +440,24 @@ TEST(ConsumerGroups, ARestartForgetsNothingButSessions) {
   EXPECT_EQ(b.count(), 2U);
 }
 
+TEST(ConsumerGroups, SettingsOfTheirOwnStayWithinTheBrokersBounds) {
+  TestGroups groups(Settings{.consumer_session_timeout_bounds = {45'000, 60'000},
+                             .consumer_heartbeat_interval_bounds = {300, 1'500}});
+  groups.set_topics({{"t", 4}});
+  Client a{"a"};
+  EXPECT_EQ(a.join(groups).interval_ms, 5'000);  // the broker's
+  for (const auto& [own, meant] : {std::pair("50", 300), {"700", 700}, {"5000", 1'500}}) {
+    groups.set_config("g", metadata::GroupKey::kConsumerHeartbeatIntervalMs, own);
+    EXPECT_EQ(a.beat(groups).interval_ms, meant);
+  }
+  groups.set_config("g", metadata::GroupKey::kConsumerSessionTimeoutMs, "600");
+  a.beat(groups);
+  groups.advance(44'000);
+  EXPECT_EQ(a.beat(groups).error, ErrorCode::kNone);
+  groups.advance(46'000);
+  EXPECT_EQ(groups.consumer("g").members().size(), 0U);
+}
+
 TEST(ConsumerGroups, TheirSizeIsLimited) {
   TestGroups groups(Settings{.consumer_max_size = 1});
   groups.set_topics({{"t", 4}});

@@ -20,6 +20,13 @@ namespace odradek::machines::group {
 
 /// Settings of the broker, by their names in Apache's configuration.
 struct Settings {
+  /// Between which values a group may have a setting of its own.
+  struct Bounds {
+    int32_t min = 0;
+    int32_t max = 2'147'483'647;
+    bool operator==(const Bounds&) const = default;
+  };
+
   int32_t min_session_timeout_ms = 6'000;          // group.min.session.timeout.ms
   int32_t max_session_timeout_ms = 1'800'000;      // group.max.session.timeout.ms
   int32_t initial_rebalance_delay_ms = 3'000;      // group.initial.rebalance.delay.ms
@@ -34,6 +41,9 @@ struct Settings {
   int32_t consumer_heartbeat_interval_ms = 5'000;
   int32_t consumer_max_size = 2'147'483'647;
   int32_t consumer_assignment_interval_ms = 1'000;
+  Bounds consumer_session_timeout_bounds{};
+  Bounds consumer_heartbeat_interval_bounds{};
+  Bounds consumer_assignment_interval_bounds{};
   Millis regex_refresh_interval{600'000};
   std::vector<assignor::Kind> assignors{assignor::Kind::kUniform, assignor::Kind::kRange};
   bool may_upgrade = true;    // migration.policy: classic groups become consumer groups

@@ -101,6 +101,17 @@ class TestGroups {
     image_ = image_of(topics, ++image_offset_);
     send(MetadataChanged{image_});
   }
+  /// A setting of a group.
+  void set_config(const std::string& group, metadata::GroupKey key, std::string value) {
+    auto config = std::make_shared<metadata::ResourceConfig>();
+    config->resource = {metadata::ResourceType::kGroup, group};
+    config->values.emplace(metadata::def(key).name, std::move(value));
+    auto image = std::make_shared<metadata::Image>(*image_);
+    image->configs.set(metadata::next_edit_token(), config);
+    image->provenance.offset = Offset(++image_offset_);
+    image_ = image;
+    send(MetadataChanged{image_});
+  }
   const metadata::Image& image() const { return *image_; }
 
   /// As after a restart: only what was stored is left.

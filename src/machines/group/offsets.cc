@@ -49,7 +49,7 @@ Record commit_record(const CommitOffsets& c, const CommitOffsets::Topic& topic,
   key.partition = p.index;
   wire::OffsetCommitValue value;
   value.offset = p.offset;
-  value.leader_epoch = std::max(p.leader_epoch, -1);
+  value.leader_epoch = p.leader_epoch;
   value.metadata = p.metadata;
   value.commit_timestamp = now.value;
   if (c.retention_ms == -1) {
@@ -92,6 +92,7 @@ CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& c) {
       draft.arm(session_timer(c.group, c.member), member->session_timeout_ms);
   }
   CommitOffsetsAnswer answer;
+  const size_t before = draft.records.size();
   const auto metadata_max = static_cast<size_t>(std::max(draft.settings.metadata_max_bytes, 0));
   for (const auto& topic : c.topics) {
     for (const auto& p : topic.partitions) {
@@ -102,8 +103,12 @@ CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& c) {
       const ErrorCode error = group != nullptr && group->consumer
                                   ? check_consumer_partition(*group->consumer, c, topic.id, p.index)
                                   : ErrorCode::kNone;
-      answer.results.push_back(error);
-      if (error != ErrorCode::kNone) continue;
+      if (error != ErrorCode::kNone) {  // then none of them is its own to commit
+        draft.records.erase(draft.records.begin() + static_cast<ptrdiff_t>(before),
+                            draft.records.end());
+        return {error};
+      }
+      answer.results.push_back(ErrorCode::kNone);
       draft.records.push_back(commit_record(c, topic, p, draft.now.wall));
       if (!c.transaction) continue;
       auto& stored = std::get<Stored>(draft.records.back().body);

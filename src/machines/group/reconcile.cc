@@ -19,8 +19,7 @@ class Step {
       case MemberState::kUnrevoked:
         // It says what it holds only when that has changed.
         if (holds_any(member_.revoking)) return to_.subscription_changed ? unsubscribed() : member_;
-        // A change of its subscription can have brought it here before there was a new target.
-        return toward(member_.epoch < to_.target_epoch ? member_.epoch + 1 : to_.target_epoch);
+        [[fallthrough]];
       case MemberState::kUnreleased:
         return toward(member_.epoch);
       case MemberState::kUnknown:
@@ -39,6 +38,12 @@ class Step {
     if (!member_.has_regex()) return false;
     const auto at = to_.group.regexes.find(*member_.regex);
     return at != to_.group.regexes.end() && at->second.topics.contains(topic->name);
+  }
+
+  bool subscribed_to_any() const {
+    return std::ranges::any_of(to_.group.topics_of(member_), [&](const std::string& name) {
+      return to_.image.topic(name) != nullptr;
+    });
   }
 
   /// Whether it may still hold one of these.
@@ -67,7 +72,11 @@ class Step {
       revoking[topic].insert(partitions.begin(), partitions.end());
       next.assigned.erase(topic);
     }
-    if (next.assigned.size() == member_.assigned.size()) return member_;
+    // Who wants nothing at all, and has nothing, moves on as well.
+    const bool empty =
+        member_.epoch > 0 && member_.assigned.empty() && revoking.empty() && !subscribed_to_any();
+    if (next.assigned.size() == member_.assigned.size() && !empty) return member_;
+    next.previous_epoch = member_.epoch;
     if (!revoking.empty() && holds_any(revoking)) {
       next.state = MemberState::kUnrevoked;
       next.revoking = std::move(revoking);

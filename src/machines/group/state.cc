@@ -219,8 +219,9 @@ void State::remove_offset(std::string_view id, std::string_view topic, int32_t p
   const auto at = groups_.find(id);
   if (at == groups_.end()) return;
   erase_offset(at->second.offsets, topic, partition);
-  for (auto& [producer, waiting] : at->second.transactional)
-    erase_offset(waiting, topic, partition);
+  auto& transactional = at->second.transactional;
+  for (auto& [producer, waiting] : transactional) erase_offset(waiting, topic, partition);
+  std::erase_if(transactional, [](const auto& open) { return open.second.empty(); });
 }
 
 Result<void> State::apply_group(const Stored& stored, wire::Reader& key_reader) {

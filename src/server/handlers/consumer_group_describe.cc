@@ -82,6 +82,11 @@ io::Task<void> handle_consumer_group_describe(Request& request) {
   const auto refuse = [&](size_t i, ErrorCode error) {
     response.groups[i].error_code = wire::wire_value(error);
   };
+  if (!serves_consumer_groups(request.services())) {
+    for (size_t i = 0; i < body.group_ids.size(); i++) refuse(i, ErrorCode::kUnsupportedVersion);
+    request.respond(response);
+    co_return;
+  }
   std::vector<DescribeConsumersAnswer> kept;  // what the response points to
   kept.reserve(body.group_ids.size());
   for (const auto& part : by_partition(*image, body.group_ids)) {

@@ -12,8 +12,8 @@
 
 #include <algorithm>
 
+#include "machines/group/assignor/assignor.h"
 #include "metadata/broker_config.h"
-#include "metadata/features.h"
 #include "server/group_access.h"
 #include "server/handlers/handlers.h"
 
@@ -25,6 +25,7 @@ using machines::group::ConsumerHeartbeat;
 using machines::group::ConsumerHeartbeatAnswer;
 using wire::ErrorCode;
 using Body = wire::ConsumerGroupHeartbeatRequest;
+namespace assignor = machines::group::assignor;
 
 /// Nothing but space is nothing, as in Java.
 bool is_empty(const std::optional<std::string_view>& text) {
@@ -58,13 +59,12 @@ const char* problem(const Body& body, int16_t version) {
 ConsumerHeartbeatAnswer check(Request& request, const Body& body) {
   using enum metadata::BrokerKey;
   const metadata::BrokerConfig& config = *request.services().config;
-  const auto& protocols = config.list(kGroupCoordinatorRebalanceProtocols);
-  if (request.services().image->feature(metadata::kGroupVersion) < 1 ||
-      std::ranges::find(protocols, "consumer") == protocols.end())
-    return {.error = ErrorCode::kUnsupportedVersion};
+  if (!serves_consumer_groups(request.services())) return {.error = ErrorCode::kUnsupportedVersion};
   if (const char* why = problem(body, request.version()); why != nullptr)
     return {.error = ErrorCode::kInvalidRequest, .message = why};
-  const auto& assignors = config.list(kGroupConsumerAssignors);
+  std::vector<std::string_view> assignors;
+  for (const std::string& entry : config.list(kGroupConsumerAssignors))
+    assignors.push_back(assignor::name(assignor::configured(entry)));
   if (body.server_assignor &&
       std::ranges::find(assignors, *body.server_assignor) == assignors.end())
     return {.error = ErrorCode::kUnsupportedAssignor,
@@ -99,6 +99,7 @@ ConsumerHeartbeat command_of(Request& request, const Body& body) {
 void respond(Request& request, const ConsumerHeartbeatAnswer& answer) {
   wire::ConsumerGroupHeartbeatResponse response;
   response.error_code = wire::wire_value(answer.error);
+  if (answer.error == ErrorCode::kUnsupportedVersion) return request.respond(response);
   if (answer.error != ErrorCode::kNone) {
     const std::string_view known = wire::message(answer.error);
     response.error_message = answer.message.empty() ? known : std::string_view(answer.message);

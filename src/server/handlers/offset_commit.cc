@@ -56,6 +56,7 @@ void respond(Request& request, const metadata::Image& image, const wire::OffsetC
   const int16_t version = request.version();
   size_t next = 0;
   for (const auto& t : body.topics) {
+    if (t.partitions.empty()) continue;
     const metadata::Topic* topic = find_topic(image, version, t);
     auto& out = response.topics.add(request.arena());
     out.name = t.name;

@@ -10,6 +10,11 @@ std::optional<Kind> kind(std::string_view name) {
   return std::nullopt;
 }
 
+Kind configured(std::string_view entry) {
+  return entry == name(Kind::kRange) || entry.ends_with("RangeAssignor") ? Kind::kRange
+                                                                         : Kind::kUniform;
+}
+
 std::string_view name(Kind kind) { return kind == Kind::kUniform ? "uniform" : "range"; }
 
 Target assign(Kind kind, const Group& group, const Topics& topics) {

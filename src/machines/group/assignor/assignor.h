@@ -60,6 +60,8 @@ enum class Kind { kUniform, kRange };
 /// "uniform" and "range"; nothing for any other name.
 std::optional<Kind> kind(std::string_view name);
 std::string_view name(Kind kind);
+/// Which one an entry of group.consumer.assignors means: a name, or the name of Apache's class.
+Kind configured(std::string_view entry);
 
 Target assign(Kind kind, const Group& group, const Topics& topics);
 
