@@ -71,7 +71,6 @@ def steps(mode):
         yield 'groups, new protocol', ['bash', 'tests/groups/run.sh', 'consumer_protocol'], 900
         yield 'clients of transactions', ['bash', 'tests/txn/clients.sh'], 600
         yield 'scripted groups', [sys.executable, '-B', 'tests/groups/scripted.py'], 600
-        yield 'transactions', [sys.executable, '-B', 'tests/txn/scripted.py'], 400
         yield 'explain', ['bash', 'tests/groups/run.sh', 'explain'], 300
         yield 'consistency', ['bash', 'tests/consistency/run.sh'], 400
         yield 'build asan', building.rest(), 3600
@@ -81,6 +80,7 @@ def steps(mode):
         yield f'asan/{name}', argv, 900
     yield 'fuzz', [sys.executable, '-B', 'tests/fuzz/run.py', '--seconds', '15', '--jobs', '4'], 600
     yield 'consistency checker', [sys.executable, '-B', 'tests/consistency/checker_test.py'], 60
+    yield 'transactions', [sys.executable, '-B', 'tests/txn/scripted.py'], 400
     yield 'bad input', [sys.executable, '-B', 'tests/bad_input/bad_input.py'], 300
     yield 'cli', ['bash', 'tests/cli/run.sh'], 300
     yield 'counts', ['bash', 'bench/counts.sh'], 240

@@ -51,7 +51,7 @@ class Node:
         self.home = tempfile.mkdtemp(prefix='odradek-dirs-')
         self.dirs = dirs or [os.path.join(self.home, f'd{i}') for i in range(3)]
         settings = {'log.dirs': ','.join(self.dirs), 'metadata.log.dir': self.dirs[0],
-                    'replica.high.watermark.checkpoint.interval.ms': '300', 'odradek.loops': '2'}
+                    'replica.high.watermark.checkpoint.interval.ms': '300', 'log.segment.delete.delay.ms': '200', 'odradek.loops': '2'}
         settings.update({k.replace('__', '.'): str(v) for k, v in properties.items()})
         self.broker = brokers.Broker('odradek', port, self.home, settings)
         self.broker.logs = self.dirs[0]    # what tells whether it is formatted
@@ -212,6 +212,7 @@ def moves(port, long):
         equal('the order of what was sent', [n for _, n in found], list(range(load.sent)))
         node.restart()
         equal('records after a clean stop', read_all(node, 'moving')[start:], found)
+        time.sleep(1)                      # log.segment.delete.delay.ms: what the moves left is removed
         for number, path in enumerate(node.dirs):
             equal(f'folders of {path}', [f for f in os.listdir(path) if f.startswith('moving')],
                   ['moving-0'] if number == node.where('moving') else [])

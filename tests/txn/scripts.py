@@ -614,7 +614,8 @@ def restarted(w, kit, kill):
     write_offsets(w, open_, g, t, {0: 1})
     write(w, held, t, 1)
     before = held.copy()
-    w.end(held, settle=False)
+    # Killed between its markers and the record that says so, a coordinator writes them again.
+    w.end(held, settle=kill)
     w.restart(kill)
     for p in (done, open_, held):
         w.settle(p)
