@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "node/group_host.h"
-#include "wire/record_batch.h"
+#include "node/partition_log.h"
 
 namespace odradek::node {
 
@@ -25,17 +25,17 @@ machines::group::Settings settings_of(const metadata::BrokerConfig& c, size_t ba
   s.metadata_max_bytes = c.int32(kOffsetMetadataMaxBytes);
   s.offsets_retention = Millis(c.int64(kOffsetsRetentionMinutes) * 60'000);
   s.retention_check = c.millis(kOffsetsRetentionCheckIntervalMs);
-  s.consumer_session_timeout_ms = c.int32(kGroupConsumerSessionTimeoutMs);
-  s.consumer_heartbeat_interval_ms = c.int32(kGroupConsumerHeartbeatIntervalMs);
+  s.consumer_session_timeout_ms = {c.int32(kGroupConsumerSessionTimeoutMs),
+                                   c.int32(kGroupConsumerMinSessionTimeoutMs),
+                                   c.int32(kGroupConsumerMaxSessionTimeoutMs)};
+  s.consumer_heartbeat_interval_ms = {c.int32(kGroupConsumerHeartbeatIntervalMs),
+                                      c.int32(kGroupConsumerMinHeartbeatIntervalMs),
+                                      c.int32(kGroupConsumerMaxHeartbeatIntervalMs)};
   s.consumer_max_size = c.int32(kGroupConsumerMaxSize);
-  s.consumer_assignment_interval_ms = c.int32(kGroupConsumerAssignmentIntervalMs);
+  s.consumer_assignment_interval_ms = {c.int32(kGroupConsumerAssignmentIntervalMs),
+                                       c.int32(kGroupConsumerMinAssignmentIntervalMs),
+                                       c.int32(kGroupConsumerMaxAssignmentIntervalMs)};
   s.regex_refresh_interval = c.millis(kGroupConsumerRegexRefreshIntervalMs);
-  s.consumer_session_timeout_bounds = {c.int32(kGroupConsumerMinSessionTimeoutMs),
-                                       c.int32(kGroupConsumerMaxSessionTimeoutMs)};
-  s.consumer_heartbeat_interval_bounds = {c.int32(kGroupConsumerMinHeartbeatIntervalMs),
-                                          c.int32(kGroupConsumerMaxHeartbeatIntervalMs)};
-  s.consumer_assignment_interval_bounds = {c.int32(kGroupConsumerMinAssignmentIntervalMs),
-                                           c.int32(kGroupConsumerMaxAssignmentIntervalMs)};
   s.assignors.clear();
   for (const std::string& entry : c.list(kGroupConsumerAssignors))
     s.assignors.push_back(machines::group::assignor::configured(entry));
@@ -72,8 +72,7 @@ bool concerns_groups(const metadata::Delta& delta) {
 }  // namespace
 
 machines::group::Settings GroupHost::settings(const replica::Partition& partition) const {
-  const auto bytes_max = static_cast<size_t>(partition.settings().config.max_message_bytes);
-  return settings_of(*config_, bytes_max - std::min(bytes_max, wire::kBatchHeaderSize));
+  return settings_of(*config_, batch_bytes_max(partition));
 }
 
 void GroupHost::follow(const metadata::Publication& publication, metadata::BrokerConfigPtr config) {

@@ -14,6 +14,12 @@
 
 namespace odradek::node {
 
+/// What the records of one append may take.
+inline size_t batch_bytes_max(const replica::Partition& partition) {
+  const auto max = static_cast<size_t>(partition.settings().config.max_message_bytes);
+  return max > wire::kBatchHeaderSize ? max - wire::kBatchHeaderSize : 0;
+}
+
 /// Record has `stored()` with a `key` and an optional `value`.
 template <class Record>
 class PartitionLog {
@@ -39,10 +45,7 @@ class PartitionLog {
     if (is_marker(record)) return kMarkerBytes;
     return wire::BatchBuilder::size_bound(key(record), value(record));
   }
-  size_t batch_bytes_max() const {
-    const auto max = static_cast<size_t>(partition_.settings().config.max_message_bytes);
-    return max > wire::kBatchHeaderSize ? max - wire::kBatchHeaderSize : 0;
-  }
+  size_t batch_bytes_max() const { return node::batch_bytes_max(partition_); }
   /// An append is under way: the high watermark may move in the midst of it.
   bool appending() const { return appending_; }
 

@@ -80,8 +80,8 @@ struct Signals : std::enable_shared_from_this<Signals> {
 LinuxIo::LinuxIo(LinuxOptions options)
     : options_(options),
       disk_(prepare_process(options.max_open_files)),
-      workers_(std::make_unique<WorkerPool>(std::max(options.file_threads, 1))),
-      helpers_(std::make_unique<WorkerPool>(1)) {
+      workers_(std::make_unique<WorkerPool>(std::max(options.file_threads, 1), "files")),
+      helpers_(std::make_unique<WorkerPool>(1, "writes")) {
   ODRADEK_CHECK(options.loops > 0);
   for (int i = 0; i < options.loops; i++) {
     loops_.push_back(std::make_unique<LinuxLoop>(i, options_, counters_));

@@ -329,7 +329,8 @@ void LinuxSyncQueue::flush_lap() {
   });
 }
 
-WorkerPool::WorkerPool(int threads_max, int nice) : threads_max_(threads_max), nice_(nice) {
+WorkerPool::WorkerPool(int threads_max, const char* name, int nice)
+    : threads_max_(threads_max), name_(name), nice_(nice) {
   ::sched_getaffinity(0, sizeof allowed_, &allowed_);
 }
 
@@ -370,7 +371,7 @@ bool WorkerPool::place(std::thread& thread) {
 }
 
 void WorkerPool::run() {
-  ::pthread_setname_np(::pthread_self(), "files");
+  ::pthread_setname_np(::pthread_self(), name_);
   if (nice_ != 0) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice_);
   std::unique_lock lock(mutex_);
   for (;;) {

@@ -27,8 +27,8 @@ class WriteRing;
 /// Runs callbacks on its threads.
 class WorkerPool {
  public:
-  /// `nice`: of its threads, as for nice(1).
-  explicit WorkerPool(int threads_max, int nice = 0);
+  /// `name`: what the system calls its threads. `nice`: of these, as for nice(1).
+  WorkerPool(int threads_max, const char* name, int nice = 0);
   /// Runs what is queued first.
   ~WorkerPool();
   void submit(Callback work);
@@ -40,6 +40,7 @@ class WorkerPool {
   bool place(std::thread& thread);
 
   const int threads_max_;
+  const char* const name_;
   const int nice_;
   cpu_set_t allowed_{};  // cores, as of the pool's beginning
   int away_from_ = -1;   // one of them
@@ -142,7 +143,7 @@ class LinuxSyncQueue : public SyncQueue {
   std::thread thread_;
   /// Behind the loops and the rounds where there are fewer cores than threads that want one: it has
   /// as long as the next lap lasts. Last: it uses the others.
-  WorkerPool flusher_{1, 5};
+  WorkerPool flusher_{1, "laps", 5};
 };
 
 }  // namespace odradek::io

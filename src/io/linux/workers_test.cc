@@ -11,7 +11,7 @@ namespace {
 TEST(WorkerPoolTest, StaysOffACore) {
   cpu_set_t allowed;
   ASSERT_EQ(::sched_getaffinity(0, sizeof allowed, &allowed), 0);
-  WorkerPool helper(1);
+  WorkerPool helper(1, "helper");
   if (CPU_COUNT(&allowed) < 2) {
     EXPECT_FALSE(helper.keep_off(::sched_getcpu()));
     GTEST_SKIP() << "there is one core";
@@ -40,7 +40,7 @@ TEST(WorkerPoolTest, StaysOffACore) {
 TEST(WorkerPoolTest, DoesWhatItWasGivenBeforeItEnds) {
   std::atomic<int> done{0};
   {
-    WorkerPool helper(1);
+    WorkerPool helper(1, "helper");
     for (int i = 0; i < 100; i++) helper.submit([&] { done++; });
   }
   EXPECT_EQ(done, 100);

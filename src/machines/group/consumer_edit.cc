@@ -22,22 +22,15 @@ int32_t after(int32_t epoch) { return static_cast<int32_t>(static_cast<uint32_t>
 
 }  // namespace
 
-int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key) {
-  using enum metadata::GroupKey;
-  const Settings& s = draft.settings;
-  const auto [of_broker, bounds] =
-      key == kConsumerSessionTimeoutMs
-          ? std::pair(s.consumer_session_timeout_ms, s.consumer_session_timeout_bounds)
-      : key == kConsumerHeartbeatIntervalMs
-          ? std::pair(s.consumer_heartbeat_interval_ms, s.consumer_heartbeat_interval_bounds)
-          : std::pair(s.consumer_assignment_interval_ms, s.consumer_assignment_interval_bounds);
+int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key,
+                      const Settings::Bounded& setting) {
   const auto own =
       draft.state.image()->config(metadata::ResourceType::kGroup, group, metadata::def(key).name);
-  if (!own) return of_broker;
-  int32_t value = of_broker;
+  if (!own) return setting.of_broker;
+  int32_t value = setting.of_broker;
   std::from_chars(own->data(), own->data() + own->size(), value);
   // The bounds may have been others when it was set.
-  return std::clamp(value, bounds.min, std::max(bounds.min, bounds.max));
+  return std::clamp(value, setting.min, std::max(setting.min, setting.max));
 }
 
 ConsumerEdit::ConsumerEdit(Draft& draft, std::string id) : draft_(draft), id_(std::move(id)) {
@@ -184,7 +177,8 @@ void ConsumerEdit::update_target() {
   const ConsumerGroup& g = group();
   if (g.epoch <= g.assignment_epoch) return;
   const int64_t interval =
-      group_setting(draft_, id_, metadata::GroupKey::kConsumerAssignmentIntervalMs);
+      group_setting(draft_, id_, metadata::GroupKey::kConsumerAssignmentIntervalMs,
+                    draft_.settings.consumer_assignment_interval_ms);
   const int64_t now = draft_.now.wall.value;
   const int64_t then = g.assigned_at.value;
   // 0: there was none yet. A clock that was set back must not hold it up.
@@ -263,7 +257,8 @@ ConsumerMember ConsumerEdit::replace_static(const ConsumerMember& old, const std
 // ---- timers
 
 void ConsumerEdit::arm_session(const ConsumerMember& member) {
-  const int32_t own = group_setting(draft_, id_, metadata::GroupKey::kConsumerSessionTimeoutMs);
+  const int32_t own = group_setting(draft_, id_, metadata::GroupKey::kConsumerSessionTimeoutMs,
+                                    draft_.settings.consumer_session_timeout_ms);
   arm(session_timer(id_, member.id), member.classic ? member.classic->session_timeout_ms : own);
 }
 

@@ -90,8 +90,8 @@ class ConsumerEdit {
   bool checked_ = false;
 };
 
-/// A setting of the group, within the broker's bounds, or else the broker's: of the session
-/// timeout, the heartbeat interval and the assignment interval of consumers.
-int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key);
+/// A setting of the group, within the broker's bounds, or else the broker's.
+int32_t group_setting(const Draft& draft, std::string_view group, metadata::GroupKey key,
+                      const Settings::Bounded& setting);
 
 }  // namespace odradek::machines::group

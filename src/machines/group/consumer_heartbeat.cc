@@ -177,8 +177,9 @@ class Beat {
   Answer answer() const {
     Answer out{.member = member_.id,
                .epoch = member_.epoch,
-               .interval_ms = group_setting(draft_, c_.group,
-                                            metadata::GroupKey::kConsumerHeartbeatIntervalMs)};
+               .interval_ms =
+                   group_setting(draft_, c_.group, metadata::GroupKey::kConsumerHeartbeatIntervalMs,
+                                 draft_.settings.consumer_heartbeat_interval_ms)};
     const bool full = c_.rebalance_timeout_ms != -1 && (c_.topics || c_.regex) && c_.owned;
     Partitions assigned = without_epochs(member_.assigned);
     if (c_.epoch == 0 || full || assigned != without_epochs(before_.assigned))

@@ -441,8 +441,8 @@ TEST(ConsumerGroups, ARestartForgetsNothingButSessions) {
 }
 
 TEST(ConsumerGroups, SettingsOfTheirOwnStayWithinTheBrokersBounds) {
-  TestGroups groups(Settings{.consumer_session_timeout_bounds = {45'000, 60'000},
-                             .consumer_heartbeat_interval_bounds = {300, 1'500}});
+  TestGroups groups(Settings{.consumer_session_timeout_ms = {45'000, 45'000, 60'000},
+                             .consumer_heartbeat_interval_ms = {5'000, 300, 1'500}});
   groups.set_topics({{"t", 4}});
   Client a{"a"};
   EXPECT_EQ(a.join(groups).interval_ms, 5'000);  // the broker's

@@ -20,11 +20,12 @@ namespace odradek::machines::group {
 
 /// Settings of the broker, by their names in Apache's configuration.
 struct Settings {
-  /// Between which values a group may have a setting of its own.
-  struct Bounds {
+  /// What a group may set itself, and between which values.
+  struct Bounded {
+    int32_t of_broker;
     int32_t min = 0;
     int32_t max = 2'147'483'647;
-    bool operator==(const Bounds&) const = default;
+    bool operator==(const Bounded&) const = default;
   };
 
   int32_t min_session_timeout_ms = 6'000;          // group.min.session.timeout.ms
@@ -37,13 +38,10 @@ struct Settings {
   Millis retention_check{600'000};                 // offsets.retention.check.interval.ms
 
   // group.consumer.*
-  int32_t consumer_session_timeout_ms = 45'000;
-  int32_t consumer_heartbeat_interval_ms = 5'000;
+  Bounded consumer_session_timeout_ms{45'000};
+  Bounded consumer_heartbeat_interval_ms{5'000};
   int32_t consumer_max_size = 2'147'483'647;
-  int32_t consumer_assignment_interval_ms = 1'000;
-  Bounds consumer_session_timeout_bounds{};
-  Bounds consumer_heartbeat_interval_bounds{};
-  Bounds consumer_assignment_interval_bounds{};
+  Bounded consumer_assignment_interval_ms{1'000};
   Millis regex_refresh_interval{600'000};
   std::vector<assignor::Kind> assignors{assignor::Kind::kUniform, assignor::Kind::kRange};
   bool may_upgrade = true;    // migration.policy: classic groups become consumer groups

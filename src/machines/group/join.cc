@@ -49,7 +49,8 @@ Response take_over(Draft& draft, ClassicEdit& edit, const Join& join, std::strin
                    std::string new_id) {
   const std::string old_leader = edit.group().leader.value_or("");
   // The new process has nothing to give back and would not join again: it would stay nobody's.
-  const bool unfinished = must_give_back(edit.group(), old_id, *draft.state.image());
+  const bool unfinished =
+      must_give_back(edit.group(), *edit.group().member(old_id), *draft.state.image());
   edit.replace(*join.instance, old_id, new_id);
   const bool stable = edit.group().state == ClassicState::kStable;
   edit.update(new_id, join);

@@ -141,16 +141,21 @@ ClassicGroup classic_group(const ConsumerEdit& edit, WallMs now,
   return out;
 }
 
+/// What a member said when it joined; nothing if it cannot be read.
+std::optional<Subscription> said(const ClassicGroup& group, const Member& m,
+                                 const metadata::Image& image) {
+  const Protocol* protocol = group.protocol ? m.protocol(*group.protocol) : nullptr;
+  return read_subscription(protocol != nullptr ? protocol->metadata : "", image);
+}
+
 /// What members of a stable group of consumers subscribe to and nobody was given.
-Partitions left_out(const ClassicGroup& group, const metadata::Image& image) {
+Partitions orphans(const ClassicGroup& group, const metadata::Image& image) {
   if (group.state != ClassicState::kStable || !group.protocol || !group.uses_consumer_protocol())
     return {};
   TopicNames topics;
   Partitions given;
   for (const auto& [id, m] : group.members) {
-    const Protocol* protocol = m->protocol(*group.protocol);
-    const auto subscription =
-        read_subscription(protocol != nullptr ? protocol->metadata : "", image);
+    const auto subscription = said(group, *m, image);
     const auto assignment = read_assignment(m->assignment, image);
     // Assignors with data of their own know what they do.
     if (m->assignment.empty() || !subscription || !assignment || assignment->has_user_data)
@@ -229,19 +234,16 @@ void drop_members(Draft& draft, const std::string& group, const std::vector<std:
 }
 
 bool leaves_out(const ClassicGroup& group, const metadata::Image& image) {
-  return !left_out(group, image).empty();
+  return !orphans(group, image).empty();
 }
 
-bool must_give_back(const ClassicGroup& group, std::string_view member,
-                    const metadata::Image& image) {
-  const Protocol* protocol =
-      group.protocol ? group.member(member)->protocol(*group.protocol) : nullptr;
-  const auto said = read_subscription(protocol != nullptr ? protocol->metadata : "", image);
-  if (!said || said->owned.empty()) return false;
-  const Partitions orphans = left_out(group, image);
-  return std::ranges::any_of(said->owned, [&](const auto& topic) {
-    const auto found = orphans.find(topic.first);
-    return found != orphans.end() && std::ranges::any_of(topic.second, [&](int32_t partition) {
+bool must_give_back(const ClassicGroup& group, const Member& member, const metadata::Image& image) {
+  const auto joined_with = said(group, member, image);
+  if (!joined_with || joined_with->owned.empty()) return false;
+  const Partitions nobodys = orphans(group, image);
+  return std::ranges::any_of(joined_with->owned, [&](const auto& topic) {
+    const auto found = nobodys.find(topic.first);
+    return found != nobodys.end() && std::ranges::any_of(topic.second, [&](int32_t partition) {
              return found->second.contains(partition);
            });
   });

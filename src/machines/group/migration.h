@@ -34,7 +34,6 @@ bool leaves_out(const ClassicGroup& group, const metadata::Image& image);
 
 /// Amid a cooperative rebalance (KIP-429): nobody was given what the member had when it joined. It
 /// gives that back and joins again, and then another is given it.
-bool must_give_back(const ClassicGroup& group, std::string_view member,
-                    const metadata::Image& image);
+bool must_give_back(const ClassicGroup& group, const Member& member, const metadata::Image& image);
 
 }  // namespace odradek::machines::group

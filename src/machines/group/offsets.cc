@@ -92,7 +92,6 @@ CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& c) {
       draft.arm(session_timer(c.group, c.member), member->session_timeout_ms);
   }
   CommitOffsetsAnswer answer;
-  const size_t before = draft.records.size();
   const auto metadata_max = static_cast<size_t>(std::max(draft.settings.metadata_max_bytes, 0));
   for (const auto& topic : c.topics) {
     for (const auto& p : topic.partitions) {
@@ -104,8 +103,7 @@ CommitOffsetsAnswer commit_offsets(Draft& draft, const CommitOffsets& c) {
                                   ? check_consumer_partition(*group->consumer, c, topic.id, p.index)
                                   : ErrorCode::kNone;
       if (error != ErrorCode::kNone) {  // then none of them is its own to commit
-        draft.records.erase(draft.records.begin() + static_cast<ptrdiff_t>(before),
-                            draft.records.end());
+        draft.records.clear();
         return {error};
       }
       answer.results.push_back(ErrorCode::kNone);

@@ -58,15 +58,14 @@ const char* problem(const Body& body, int16_t version) {
 
 ConsumerHeartbeatAnswer check(Request& request, const Body& body) {
   using enum metadata::BrokerKey;
-  const metadata::BrokerConfig& config = *request.services().config;
   if (!serves_consumer_groups(request.services())) return {.error = ErrorCode::kUnsupportedVersion};
   if (const char* why = problem(body, request.version()); why != nullptr)
     return {.error = ErrorCode::kInvalidRequest, .message = why};
+  if (!body.server_assignor) return {};
   std::vector<std::string_view> assignors;
-  for (const std::string& entry : config.list(kGroupConsumerAssignors))
+  for (const std::string& entry : request.services().config->list(kGroupConsumerAssignors))
     assignors.push_back(assignor::name(assignor::configured(entry)));
-  if (body.server_assignor &&
-      std::ranges::find(assignors, *body.server_assignor) == assignors.end())
+  if (std::ranges::find(assignors, *body.server_assignor) == assignors.end())
     return {.error = ErrorCode::kUnsupportedAssignor,
             .message = fmt::format("ServerAssignor {} is not supported. Supported assignors: {}.",
                                    *body.server_assignor, fmt::join(assignors, ", "))};
@@ -99,6 +98,7 @@ ConsumerHeartbeat command_of(Request& request, const Body& body) {
 void respond(Request& request, const ConsumerHeartbeatAnswer& answer) {
   wire::ConsumerGroupHeartbeatResponse response;
   response.error_code = wire::wire_value(answer.error);
+  // Apache says no more of it.
   if (answer.error == ErrorCode::kUnsupportedVersion) return request.respond(response);
   if (answer.error != ErrorCode::kNone) {
     const std::string_view known = wire::message(answer.error);

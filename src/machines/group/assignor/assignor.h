@@ -61,6 +61,7 @@ enum class Kind { kUniform, kRange };
 std::optional<Kind> kind(std::string_view name);
 std::string_view name(Kind kind);
 /// Which one an entry of group.consumer.assignors means: a name, or the name of Apache's class.
+/// Others are refused at start.
 Kind configured(std::string_view entry);
 
 Target assign(Kind kind, const Group& group, const Topics& topics);
